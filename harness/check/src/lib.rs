@@ -1,0 +1,1 @@
+//! Histories in, verdicts out: pure checkers.

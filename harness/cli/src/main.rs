@@ -1,0 +1,2 @@
+//! The tearproof command.
+fn main() {}

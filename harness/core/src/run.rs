@@ -1,0 +1,236 @@
+//! A run: everything that one invocation found out, as `run.json` holds it (`"format": 1`).
+//!
+//! Fields are only ever added while the format number stays. Times are nanoseconds where the name
+//! ends in `_ns`, milliseconds where it ends in `_ms`, rates are per second.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::claim::{Claim, Engine, Guarantee, Hazard};
+use crate::object::Operation;
+use crate::verdict::{Anomaly, Scope, Verdict};
+
+/// Everything that one invocation found out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// The number of this format: 1.
+    pub format: u32,
+    /// Who wrote it.
+    pub tool: Tool,
+    /// On which machine.
+    pub host: Host,
+    /// Everything random came from this.
+    pub seed: u64,
+    /// When it began: RFC 3339.
+    pub started: String,
+    /// How long it took in milliseconds.
+    #[serde(default)]
+    pub elapsed_ms: u64,
+    /// Whether it was cut short by a signal; what is here was measured all the same.
+    #[serde(default)]
+    pub interrupted: bool,
+    /// The scenarios, in the order in which they ran.
+    pub scenarios: Vec<ScenarioRun>,
+}
+
+impl Run {
+    /// The number of the format that this crate writes.
+    pub const FORMAT: u32 = 1;
+}
+
+/// The program that wrote a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tool {
+    /// `tearproof`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// The machine of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Release of the kernel.
+    pub kernel: String,
+    /// CPUs that the run could use.
+    pub cpus: u32,
+    /// Type of the file system under the state directories, for example `ext4`.
+    pub filesystem: String,
+    /// The directories that state directories were made in, each with its type.
+    #[serde(default)]
+    pub directories: Vec<Directory>,
+    /// Architecture, for example `x86_64`.
+    #[serde(default)]
+    pub arch: String,
+}
+
+/// A directory that state directories were made in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directory {
+    /// Where.
+    pub path: String,
+    /// Type of the file system.
+    pub filesystem: String,
+}
+
+/// One scenario of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScenarioRun {
+    /// Its name.
+    pub name: String,
+    /// What it is about.
+    #[serde(default)]
+    pub summary: String,
+    /// Where it comes from.
+    #[serde(default)]
+    pub source: String,
+    /// The guarantees that it requires of a strategy to be recommended.
+    #[serde(default)]
+    pub requires: Vec<Claim>,
+    /// The file system that it ran on, for example `ext4`.
+    #[serde(default)]
+    pub filesystem: String,
+    /// The strategies, in the order of the definition.
+    pub strategies: Vec<StrategyRun>,
+}
+
+/// Where a strategy comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// Part of tearproof.
+    BuiltIn,
+    /// From the definition.
+    Command,
+}
+
+/// One strategy in one scenario.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StrategyRun {
+    /// Its name.
+    pub name: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Whether it is wrong on purpose.
+    #[serde(default)]
+    pub broken: bool,
+    /// What it promises.
+    pub claims: Vec<Claim>,
+    /// One cell a guarantee, hazard and engine.
+    pub verdicts: Vec<Cell>,
+    /// Latency by operation, measured without hazards but concurrency.
+    pub latency: BTreeMap<Operation, Latency>,
+    /// Completed operations a second by operation, over all clients.
+    pub throughput_per_s: BTreeMap<Operation, f64>,
+    /// Torn reads among all reads under plain concurrency, where any read was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub torn_reads: Option<TornReads>,
+    /// Operations that ended in `fail` or `info`, by message, most frequent first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<ErrorCount>,
+    /// What the environment kept from running, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
+}
+
+/// One cell of the result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// What should hold.
+    pub guarantee: Guarantee,
+    /// Against what.
+    pub hazard: Hazard,
+    /// Who looked.
+    pub engine: Engine,
+    /// What is known.
+    pub verdict: Verdict,
+    /// Whether the strategy promises this.
+    pub claimed: bool,
+    /// How far it was looked.
+    pub scope: Scope,
+    /// The breaches, by kind.
+    pub anomalies: Vec<Anomaly>,
+}
+
+/// Latencies of one operation, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Latency {
+    pub count: u64,
+    pub min_ns: u64,
+    pub p50_ns: u64,
+    pub p90_ns: u64,
+    pub p99_ns: u64,
+    pub p99_9_ns: u64,
+    pub max_ns: u64,
+    pub mean_ns: f64,
+}
+
+/// How often reads were torn, and what that says of the window in which they can be.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TornReads {
+    /// Reads that returned.
+    pub reads: u64,
+    /// Those that were torn.
+    pub torn: u64,
+    /// Writes that were acknowledged in the same time.
+    pub writes: u64,
+    /// The time in which they were made, in nanoseconds, summed over executions.
+    pub elapsed_ns: u64,
+}
+
+/// A message and how often it came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorCount {
+    /// The operation.
+    pub operation: Operation,
+    /// Under which hazard.
+    pub hazard: Hazard,
+    /// The message.
+    pub message: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// How a run ends: the exit code of the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every claim that was looked at held.
+    Held,
+    /// A claim was violated.
+    Violated,
+    /// A claim stayed inconclusive.
+    Inconclusive,
+}
+
+impl Outcome {
+    /// 0, 1 or 3.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Held => 0,
+            Self::Violated => 1,
+            Self::Inconclusive => 3,
+        }
+    }
+}
+
+impl Run {
+    /// Whether the claims held. What nobody claims does not count.
+    pub fn outcome(&self) -> Outcome {
+        let claimed = || {
+            self.scenarios
+                .iter()
+                .flat_map(|scenario| &scenario.strategies)
+                .flat_map(|strategy| &strategy.verdicts)
+                .filter(|cell| cell.claimed)
+        };
+        if claimed().any(|cell| cell.verdict == Verdict::Violated) {
+            Outcome::Violated
+        } else if claimed().any(|cell| cell.verdict == Verdict::Inconclusive) {
+            Outcome::Inconclusive
+        } else {
+            Outcome::Held
+        }
+    }
+}

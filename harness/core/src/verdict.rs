@@ -1,0 +1,101 @@
+//! What an engine says of a guarantee: [`Verdict`], how far it looked ([`Scope`]), and the
+//! evidence ([`Anomaly`], [`Witness`]).
+
+use serde::{Deserialize, Serialize};
+
+use crate::claim::{AnomalyKind, Guarantee};
+use crate::names::names;
+
+names! {
+    /// What is known of a guarantee after an engine is done.
+    Verdict, "verdict" {
+        /// Every execution within stated bounds was run, and the guarantee held.
+        Verified = "verified",
+        /// Executions were sampled, and the guarantee held in each.
+        NotObserved = "not-observed",
+        /// The guarantee was seen broken.
+        Violated = "violated",
+        /// A limit was hit before anything could be said.
+        Inconclusive = "inconclusive",
+        /// The guarantee says nothing about this scenario or strategy.
+        NotApplicable = "not-applicable",
+    }
+}
+
+/// How far an engine looked. What does not apply is absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Scope {
+    /// Executions that were run and checked.
+    pub executions: u64,
+    /// Whether these are all there are within the bounds.
+    pub exhausted: bool,
+    /// Operations that were run and checked: in all for stress, of each client for explore.
+    pub operations: Option<u64>,
+    /// The bound on preemptions, if there was one.
+    pub preemption_bound: Option<u32>,
+    /// The limit that was hit, in words.
+    pub limit: Option<String>,
+    /// Kills that were delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kills: Option<u64>,
+    /// Pauses that were delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pauses: Option<u64>,
+}
+
+/// One line of a witness.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// When, in nanoseconds since the first event of the execution.
+    pub time_ns: u64,
+    /// Who.
+    pub client: u32,
+    /// What, in words: `write c3#17 invoked`.
+    pub what: String,
+    /// 1 and 2 mark the two steps that conflict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<u8>,
+}
+
+/// The shortest evidence of an anomaly.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witness {
+    /// Why this is a breach, in prose.
+    pub explanation: String,
+    /// What happened, in order.
+    pub steps: Vec<Step>,
+    /// The token that runs it again, where the engine can.
+    pub replay: Option<String>,
+}
+
+/// One kind of breach of a guarantee, with how often it was seen and the evidence for one of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anomaly {
+    /// Which.
+    pub kind: AnomalyKind,
+    /// How often.
+    pub count: u64,
+    /// When the first one was seen, in milliseconds after the clients started.
+    pub first_after_ms: Option<u64>,
+    /// Torn reads by kind: `empty`, `partial`, `mixed`, `missing`, `foreign`.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub by_kind: std::collections::BTreeMap<String, u64>,
+    /// The evidence.
+    pub witness: Witness,
+}
+
+/// What a checker says of one guarantee in one history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It holds in this history.
+    Holds,
+    /// It does not. At least one anomaly.
+    Violated(Vec<Anomaly>),
+    /// The checker could not tell, and why.
+    Inconclusive(String),
+    /// The guarantee says nothing about this history.
+    NotApplicable,
+}
+
+/// The findings of one history, one a guarantee.
+pub type Findings = Vec<(Guarantee, Finding)>;

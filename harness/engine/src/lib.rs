@@ -1,0 +1,1 @@
+//! Everything that touches processes, system calls and shared memory.

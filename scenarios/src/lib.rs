@@ -1,0 +1,1 @@
+//! The strategies, right and wrong, and the scenarios they are compared in.
