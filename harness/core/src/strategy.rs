@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::claim::Claim;
-use crate::document::{Format, Shape};
+use crate::document::{Format, Shape, TornKind};
 use crate::history::Failure;
 use crate::object::{Object, Operation};
 
@@ -91,6 +91,17 @@ pub enum StrategyError {
         /// Why, for people.
         failure: Failure,
         /// The message of the program, with path, call and errno where there are any.
+        message: String,
+    },
+    /// A read looked at the state and found none of the values in it: the client's own parser or
+    /// checksum refused what was there. The read returned, and what it saw is a torn read; the
+    /// message is its note. A strategy whose readers notice damage and go on to something else
+    /// (a retry, an error of their own) answers with that instead.
+    #[error("{message}")]
+    Torn {
+        /// How the state was not whole.
+        kind: TornKind,
+        /// The message of the program.
         message: String,
     },
     /// The strategy has no such operation.
