@@ -1,0 +1,193 @@
+//! What the cells of a strategy come to: one verdict for each claim, whatever engines looked at it,
+//! and whether the strategy can be recommended in its scenario ([`Assessment`]).
+//!
+//! Not covered: what it costs. Speed never makes up for a broken requirement.
+
+use std::collections::BTreeMap;
+
+use tearproof_core::claim::{Claim, Guarantee, Hazard};
+use tearproof_core::run::{ScenarioRun, StrategyRun};
+use tearproof_core::verdict::Verdict;
+
+/// What is known of one `guarantee@hazard` when everybody who looked has spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Whether the strategy promises it.
+    pub claimed: bool,
+}
+
+impl Known {
+    /// A promise that was seen broken: what makes a run fail.
+    pub fn is_broken_claim(self) -> bool {
+        self.claimed && self.verdict == Verdict::Violated
+    }
+}
+
+/// How much a verdict weighs against that of another engine. One that saw it broken is right; one
+/// that hit a limit keeps the question open, as the exit code does; one that ran every execution
+/// knows more than one that sampled.
+const fn weight(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::NotApplicable => 0,
+        Verdict::NotObserved => 1,
+        Verdict::Verified => 2,
+        Verdict::Inconclusive => 3,
+        Verdict::Violated => 4,
+    }
+}
+
+/// One entry for each `guarantee@hazard` that somebody looked at.
+pub fn known(strategy: &StrategyRun) -> BTreeMap<Claim, Known> {
+    let mut all: BTreeMap<Claim, Known> = BTreeMap::new();
+    for cell in &strategy.verdicts {
+        let entry = all
+            .entry(Claim::new(cell.guarantee, cell.hazard))
+            .or_insert(Known { verdict: cell.verdict, claimed: cell.claimed });
+        entry.claimed |= cell.claimed;
+        if weight(cell.verdict) > weight(entry.verdict) {
+            entry.verdict = cell.verdict;
+        }
+    }
+    all
+}
+
+/// Claims of a strategy that no engine looked at.
+pub fn unseen_claims(strategy: &StrategyRun) -> Vec<Claim> {
+    let known = known(strategy);
+    strategy.claims.iter().copied().filter(|claim| !known.contains_key(claim)).collect()
+}
+
+/// What a maintainer needs to know of a strategy in a scenario, in the order of preference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Assessment {
+    /// It kept everything that the scenario requires and that any engine tested here.
+    Recommended,
+    /// Nothing required broke, but not all of it could be decided: these are open.
+    Undecided(Vec<Claim>),
+    /// Nothing required was seen broken, but it is wrong on purpose.
+    Suspect,
+    /// It broke these promises of its own, though nothing required.
+    Unreliable(Vec<Claim>),
+    /// It broke these requirements.
+    Unfit(Vec<Claim>),
+    /// The scenario requires nothing, or nothing of it was tested: there is no telling.
+    Unasked,
+}
+
+impl Assessment {
+    /// Its place among the parts of a table.
+    pub const fn rank(&self) -> u8 {
+        match self {
+            Self::Recommended => 0,
+            Self::Undecided(_) => 1,
+            Self::Unasked => 2,
+            Self::Suspect => 3,
+            Self::Unreliable(_) => 4,
+            Self::Unfit(_) => 5,
+        }
+    }
+}
+
+/// What a scenario requires, split by whether any engine looked at it for any of its strategies.
+/// What nobody looked at cannot be held against a strategy; it has to be said of the scenario.
+pub fn tested_requirements(scenario: &ScenarioRun) -> (Vec<Claim>, Vec<Claim>) {
+    scenario.requires.iter().partition(|claim| {
+        let looked = |strategy: &StrategyRun| {
+            let mut cells = strategy.verdicts.iter();
+            cells.any(|cell| cell.guarantee == claim.guarantee && cell.hazard == claim.hazard)
+        };
+        scenario.strategies.iter().any(looked)
+    })
+}
+
+/// Whether `strategy` can be recommended in `scenario`.
+pub fn assess(scenario: &ScenarioRun, strategy: &StrategyRun) -> Assessment {
+    let known = known(strategy);
+    let (required, _) = tested_requirements(scenario);
+    let mut broken = Vec::new();
+    let mut open = Vec::new();
+    let mut kept = 0;
+    for claim in required {
+        match known.get(&claim).map(|known| known.verdict) {
+            Some(Verdict::Violated) => broken.push(claim),
+            Some(Verdict::Inconclusive) | None => open.push(claim),
+            Some(Verdict::Verified | Verdict::NotObserved) => kept += 1,
+            Some(Verdict::NotApplicable) => {}
+        }
+    }
+    let unkept: Vec<Claim> =
+        known.iter().filter(|(_, known)| known.is_broken_claim()).map(|(&claim, _)| claim).collect();
+    if !broken.is_empty() {
+        Assessment::Unfit(broken)
+    } else if !unkept.is_empty() {
+        Assessment::Unreliable(unkept)
+    } else if !open.is_empty() {
+        Assessment::Undecided(open)
+    } else if kept == 0 {
+        Assessment::Unasked
+    } else if strategy.broken {
+        Assessment::Suspect
+    } else {
+        Assessment::Recommended
+    }
+}
+
+/// The strategies of a scenario with what each comes to: the best first, and otherwise in the
+/// order of the definition.
+pub fn ranked(scenario: &ScenarioRun) -> Vec<(&StrategyRun, Assessment)> {
+    let mut all: Vec<_> =
+        scenario.strategies.iter().map(|strategy| (strategy, assess(scenario, strategy))).collect();
+    all.sort_by_key(|(_, assessment)| assessment.rank());
+    all
+}
+
+/// Claims in as few words as they fit in, in the order of the vocabulary: guarantees that share
+/// their hazards are named together. Each entry is the guarantees and the hazards.
+pub fn grouped(claims: &[Claim]) -> Vec<(Vec<Guarantee>, Vec<Hazard>)> {
+    let mut groups: Vec<(Vec<Guarantee>, Vec<Hazard>)> = Vec::new();
+    for &guarantee in Guarantee::ALL {
+        let hazards: Vec<Hazard> = Hazard::ALL
+            .iter()
+            .copied()
+            .filter(|&hazard| claims.contains(&Claim::new(guarantee, hazard)))
+            .collect();
+        if hazards.is_empty() {
+            continue;
+        }
+        match groups.iter_mut().find(|(_, known)| *known == hazards) {
+            Some((guarantees, _)) => guarantees.push(guarantee),
+            None => groups.push((vec![guarantee], hazards)),
+        }
+    }
+    groups
+}
+
+/// The letter that stands for a hazard in a table.
+pub const fn letter(hazard: Hazard) -> &'static str {
+    match hazard {
+        Hazard::Concurrency => "C",
+        Hazard::Pause => "P",
+        Hazard::Kill => "K",
+        Hazard::PowerLoss => "L",
+        Hazard::IoError => "E",
+    }
+}
+
+/// Claims as prose: `atomic-reads, no-lost-updates under concurrency, kill; durability under …`.
+pub fn in_words(claims: &[Claim]) -> String {
+    let groups = grouped(claims).into_iter().map(|(guarantees, hazards)| {
+        format!(
+            "{} under {}",
+            list(guarantees.iter().map(|g| g.name())),
+            list(hazards.iter().map(|h| h.name()))
+        )
+    });
+    groups.collect::<Vec<_>>().join("; ")
+}
+
+/// Names with commas between them.
+pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,299 @@
+//! What went wrong in a scenario, in prose: broken claims first, then the weaknesses that nobody
+//! denied, then the errors that clients met and what the environment kept from running.
+//!
+//! One entry a strategy and kind of anomaly. The evidence that is shown is the shortest there is,
+//! of whichever hazard and engine; `run.json` has the rest.
+
+use std::collections::BTreeMap;
+
+use tearproof_core::claim::{AnomalyKind, Claim};
+use tearproof_core::run::{Cell, ScenarioRun, StrategyRun};
+use tearproof_core::units::Nanos;
+use tearproof_core::verdict::{Anomaly, Step, Verdict, Witness};
+
+use crate::assessment;
+use crate::number;
+use crate::statistics;
+use crate::style::{Ink, Line, Page};
+use crate::terminal::Details;
+
+/// Steps of a witness that a summary shows.
+const STEPS: usize = 8;
+/// Messages of one strategy that a summary shows.
+const MESSAGES: usize = 3;
+
+/// One kind of breach of one strategy, under all hazards and by all engines that saw it.
+struct Entry<'a> {
+    strategy: &'a StrategyRun,
+    kind: AnomalyKind,
+    seen: Vec<(&'a Cell, &'a Anomaly)>,
+}
+
+impl<'a> Entry<'a> {
+    fn count(&self) -> u64 {
+        self.seen.iter().map(|(_, anomaly)| anomaly.count).sum()
+    }
+
+    /// The one with the fewest steps, though not one without any.
+    fn shortest(&self) -> &'a Witness {
+        let by_length = |(_, anomaly): &&(&Cell, &Anomaly)| {
+            let steps = anomaly.witness.steps.len();
+            if steps == 0 { usize::MAX } else { steps }
+        };
+        let (_, anomaly) = self.seen.iter().min_by_key(by_length).expect("an entry is made from an anomaly");
+        &anomaly.witness
+    }
+
+    fn broken_claims(&self) -> Vec<Claim> {
+        let mut claims: Vec<Claim> = self
+            .seen
+            .iter()
+            .filter(|(cell, _)| cell.claimed)
+            .map(|(cell, _)| Claim::new(cell.guarantee, cell.hazard))
+            .collect();
+        claims.sort_unstable();
+        claims.dedup();
+        claims
+    }
+}
+
+fn entries<'a>(strategies: &[&'a StrategyRun], claimed: bool) -> Vec<Entry<'a>> {
+    let mut all: Vec<Entry<'a>> = Vec::new();
+    for &strategy in strategies {
+        let mut by_kind: BTreeMap<AnomalyKind, Vec<(&Cell, &Anomaly)>> = BTreeMap::new();
+        let violated = |cell: &&Cell| cell.verdict == Verdict::Violated && cell.claimed == claimed;
+        for cell in strategy.verdicts.iter().filter(violated) {
+            for anomaly in &cell.anomalies {
+                by_kind.entry(anomaly.kind).or_default().push((cell, anomaly));
+            }
+        }
+        all.extend(by_kind.into_iter().map(|(kind, mut seen)| {
+            seen.sort_by_key(|(cell, _)| (cell.hazard, cell.engine));
+            Entry { strategy, kind, seen }
+        }));
+    }
+    all
+}
+
+/// Writes everything that there is to say of a scenario beyond its tables.
+pub fn write(scenario: &ScenarioRun, seed: u64, details: Details, page: &mut Page) {
+    let strategies: Vec<&StrategyRun> =
+        assessment::ranked(scenario).into_iter().map(|(strategy, _)| strategy).collect();
+    let broken = entries(&strategies, true);
+    if !broken.is_empty() {
+        page.gap();
+        page.line(
+            Line::of(Ink::Alarm, "✗! Broken claims")
+                .with(Ink::Faint, ": these strategies promise what they do not keep"),
+        );
+    }
+    for entry in &broken {
+        page.gap();
+        head(entry, details, true, page);
+        witness(entry.shortest(), details, true, page);
+        reproduce(scenario, entry, seed, page);
+    }
+    let weak = entries(&strategies, false);
+    if !weak.is_empty() {
+        page.gap();
+        page.line(
+            Line::of(Ink::Bad, "✗ Weaknesses")
+                .with(Ink::Faint, ": seen broken, but not claimed, so they do not fail the run"),
+        );
+    }
+    let mut shown: Vec<AnomalyKind> = Vec::new();
+    for entry in &weak {
+        // One full example of a kind is instructive; the twentieth is not.
+        let first = !shown.contains(&entry.kind);
+        shown.push(entry.kind);
+        head(entry, details, false, page);
+        witness(entry.shortest(), details, first, page);
+    }
+    errors(&strategies, details, page);
+    problems(&strategies, page);
+}
+
+/// What, how often, under which hazard, and how soon.
+fn head(entry: &Entry<'_>, details: Details, claimed: bool, page: &mut Page) {
+    let ink = if claimed { Ink::Alarm } else { Ink::Strong };
+    let mut line = Line::of(Ink::Plain, "   ").with(ink, &entry.strategy.name);
+    line.push(Ink::Plain, ": ");
+    line.push(Ink::Bad, entry.kind.name());
+    line.push(Ink::Plain, format!(" × {}", number::count(entry.count())));
+    let by_hazard = entry.seen.iter().map(|(cell, anomaly)| {
+        let soon = anomaly.first_after_ms.map_or_else(String::new, |ms| format!(" after {}", after(ms)));
+        let many = if entry.seen.len() > 1 {
+            format!(" × {}", number::count(anomaly.count))
+        } else {
+            String::new()
+        };
+        format!("{}{many}{soon} ({})", cell.hazard, cell.engine)
+    });
+    line.push(Ink::Plain, format!(", {}", by_hazard.collect::<Vec<_>>().join(", ")));
+    page.wrap(&line, 7);
+    if claimed {
+        let claims = entry.broken_claims();
+        let claims: Vec<String> = claims.iter().map(Claim::to_string).collect();
+        page.wrap(&Line::of(Ink::Plain, "     it claims ").with(Ink::Strong, claims.join(", ")), 7);
+    }
+    if entry.kind == AnomalyKind::TornRead {
+        torn(entry, page);
+    }
+    if details == Details::Full {
+        for (cell, anomaly) in &entry.seen {
+            let text = format!(
+                "     {} of {} under {}: {}",
+                number::of(anomaly.count, "breach", "breaches"),
+                number::of(cell.scope.executions, "execution", "executions"),
+                cell.hazard,
+                if cell.scope.exhausted { "every one within the bounds" } else { "a sample" },
+            );
+            page.wrap(&Line::of(Ink::Faint, text), 7);
+        }
+    }
+}
+
+/// `3 ms`, `1.20 s`: what was counted in milliseconds has no decimals of them.
+fn after(ms: u64) -> String {
+    match ms {
+        0 => "less than 1 ms".to_owned(),
+        1..1_000 => format!("{ms} ms"),
+        _ => number::nanos(ms as f64 * 1e6),
+    }
+}
+
+/// How reads were torn, how many of them, and in which window.
+fn torn(entry: &Entry<'_>, page: &mut Page) {
+    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+    for (_, anomaly) in &entry.seen {
+        for (kind, count) in &anomaly.by_kind {
+            *kinds.entry(kind).or_default() += count;
+        }
+    }
+    let mut parts = Vec::new();
+    if !kinds.is_empty() {
+        let kinds: Vec<String> =
+            kinds.iter().map(|(kind, &times)| format!("{kind} × {}", number::count(times))).collect();
+        parts.push(kinds.join(", "));
+    }
+    if let Some(torn) = entry.strategy.torn_reads.as_ref().filter(|torn| torn.torn > 0) {
+        if let Some(interval) = statistics::race_window_ns(torn) {
+            parts.push(format!("race window per write {}", number::interval(interval, number::nanos)));
+        }
+    }
+    if !parts.is_empty() {
+        page.wrap(&Line::of(Ink::Plain, "     ").plain(parts.join("; ")), 7);
+    }
+}
+
+/// The explanation and, where `steps` says so or everything is asked for, what happened.
+pub fn witness(witness: &Witness, details: Details, steps: bool, page: &mut Page) {
+    page.wrap(&Line::of(Ink::Plain, "     ").plain(&witness.explanation), 5);
+    if !steps && details == Details::Summary {
+        return;
+    }
+    let chosen = match details {
+        Details::Full => (0..witness.steps.len()).collect(),
+        Details::Summary => chosen(&witness.steps),
+    };
+    let times: Vec<String> = witness.steps.iter().map(|step| Nanos(step.time_ns).to_string()).collect();
+    let wide = chosen.iter().map(|&at| times[at].chars().count()).max().unwrap_or(0);
+    let mut next = 0;
+    for &at in &chosen {
+        left_out(at - next, page);
+        next = at + 1;
+        let step = &witness.steps[at];
+        let mut line = match step.mark {
+            Some(mark) => Line::of(Ink::Strong, format!("     ({mark}) ")),
+            None => Line::of(Ink::Plain, "         "),
+        };
+        line.push(Ink::Faint, format!("{:>wide$}", times[at]));
+        line.push(Ink::Strong, format!("  client {}  ", step.client));
+        line.push(if step.mark.is_some() { Ink::Strong } else { Ink::Plain }, &step.what);
+        let indent = 9 + wide + 2;
+        page.wrap(&line, indent);
+    }
+    left_out(witness.steps.len() - next, page);
+    if let Some(token) = &witness.replay {
+        page.line(Line::of(Ink::Faint, "     replay     ").plain(format!("tearproof replay {token}")));
+    }
+}
+
+fn left_out(steps: usize, page: &mut Page) {
+    if steps > 0 {
+        let text = format!("         … {} left out", number::of(steps as u64, "step", "steps"));
+        page.line(Line::of(Ink::Faint, text));
+    }
+}
+
+/// The steps that a summary shows: the two that conflict, then what is nearest to them.
+fn chosen(steps: &[Step]) -> Vec<usize> {
+    let marked: Vec<usize> = (0..steps.len()).filter(|&at| steps[at].mark.is_some()).collect();
+    let mut order: Vec<usize> = (0..steps.len()).collect();
+    // Without a mark the end is where it went wrong.
+    let distance = |at: usize| match marked.iter().map(|mark| mark.abs_diff(at)).min() {
+        Some(nearest) => nearest,
+        None => steps.len() - at,
+    };
+    order.sort_by_key(|&at| distance(at));
+    order.truncate(STEPS.max(marked.len()));
+    order.sort_unstable();
+    order
+}
+
+fn reproduce(scenario: &ScenarioRun, entry: &Entry<'_>, seed: u64, page: &mut Page) {
+    let command = format!("tearproof run {} --strategy {} --seed {seed}", scenario.name, entry.strategy.name);
+    page.wrap(&Line::of(Ink::Faint, "     reproduce  ").plain(command), 16);
+}
+
+fn errors(strategies: &[&StrategyRun], details: Details, page: &mut Page) {
+    if strategies.iter().all(|strategy| strategy.errors.is_empty()) {
+        return;
+    }
+    page.gap();
+    page.line(
+        Line::of(Ink::Strong, "Errors")
+            .with(Ink::Faint, ": what clients were told when an operation did not succeed"),
+    );
+    for strategy in strategies {
+        let shown = if details == Details::Full { strategy.errors.len() } else { MESSAGES };
+        for error in strategy.errors.iter().take(shown) {
+            let line = Line::of(Ink::Plain, "   ")
+                .with(Ink::Strong, &strategy.name)
+                .plain(format!(
+                    ": {} × {} under {}: ",
+                    error.operation,
+                    number::count(error.count),
+                    error.hazard
+                ))
+                .plain(&error.message);
+            page.wrap(&line, 7);
+        }
+        let rest = strategy.errors.iter().skip(shown);
+        let (messages, times) =
+            rest.fold((0, 0), |(messages, times), error| (messages + 1, times + error.count));
+        if messages > 0 {
+            let text = format!(
+                "       {} more, × {}",
+                number::of(messages, "message", "messages"),
+                number::count(times)
+            );
+            page.line(Line::of(Ink::Faint, text));
+        }
+    }
+}
+
+fn problems(strategies: &[&StrategyRun], page: &mut Page) {
+    if strategies.iter().all(|strategy| strategy.problems.is_empty()) {
+        return;
+    }
+    page.gap();
+    page.line(Line::of(Ink::Doubtful, "? Problems").with(Ink::Faint, ": what did not run as it should have"));
+    for strategy in strategies {
+        for problem in &strategy.problems {
+            let line =
+                Line::of(Ink::Plain, "   ").with(Ink::Strong, &strategy.name).plain(": ").plain(problem);
+            page.wrap(&line, 7);
+        }
+    }
+}
