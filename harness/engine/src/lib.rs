@@ -1,1 +1,4 @@
 //! Everything that touches processes, system calls and shared memory.
+
+#[cfg(not(loom))]
+pub mod program;
