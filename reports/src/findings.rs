@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use tearproof_core::claim::{AnomalyKind, Claim};
-use tearproof_core::run::{Cell, ScenarioRun, StrategyRun};
+use tearproof_core::run::{Cell, Run, ScenarioRun, StrategyRun};
 use tearproof_core::units::Nanos;
 use tearproof_core::verdict::{Anomaly, Step, Verdict, Witness};
 
@@ -15,7 +15,7 @@ use crate::assessment;
 use crate::number;
 use crate::statistics;
 use crate::style::{Ink, Line, Page};
-use crate::terminal::Details;
+use crate::terminal::{self, Details};
 
 /// Steps of a witness that a summary shows.
 const STEPS: usize = 8;
@@ -76,7 +76,7 @@ fn entries<'a>(strategies: &[&'a StrategyRun], claimed: bool) -> Vec<Entry<'a>> 
 }
 
 /// Writes everything that there is to say of a scenario beyond its tables.
-pub fn write(scenario: &ScenarioRun, seed: u64, details: Details, page: &mut Page) {
+pub fn write(run: &Run, scenario: &ScenarioRun, details: Details, page: &mut Page) {
     let strategies: Vec<&StrategyRun> =
         assessment::ranked(scenario).into_iter().map(|(strategy, _)| strategy).collect();
     let broken = entries(&strategies, true);
@@ -91,7 +91,8 @@ pub fn write(scenario: &ScenarioRun, seed: u64, details: Details, page: &mut Pag
         page.gap();
         head(entry, details, true, page);
         witness(entry.shortest(), details, true, page);
-        reproduce(scenario, entry, seed, page);
+        let command = terminal::command(run, &scenario.name, &scenario.directory, &entry.strategy.name);
+        page.wrap(&Line::of(Ink::Faint, "     reproduce  ").plain(command), 16);
     }
     let weak = entries(&strategies, false);
     if !weak.is_empty() {
@@ -120,16 +121,21 @@ fn head(entry: &Entry<'_>, details: Details, claimed: bool, page: &mut Page) {
     line.push(Ink::Plain, ": ");
     line.push(Ink::Bad, entry.kind.name());
     line.push(Ink::Plain, format!(" × {}", number::count(entry.count())));
+    let engine = entry.seen[0].0.engine;
+    let one_engine = entry.seen.iter().all(|(cell, _)| cell.engine == engine);
     let by_hazard = entry.seen.iter().map(|(cell, anomaly)| {
-        let soon = anomaly.first_after_ms.map_or_else(String::new, |ms| format!(" after {}", after(ms)));
-        let many = if entry.seen.len() > 1 {
-            format!(" × {}", number::count(anomaly.count))
-        } else {
-            String::new()
-        };
-        format!("{}{many}{soon} ({})", cell.hazard, cell.engine)
+        let many =
+            if entry.seen.len() > 1 { format!("{} ", number::count(anomaly.count)) } else { String::new() };
+        let who = if one_engine { String::new() } else { format!(" by {}", cell.engine) };
+        let soon =
+            anomaly.first_after_ms.map_or_else(String::new, |ms| format!(", first after {}", after(ms)));
+        unbroken(&format!("{many}under {}{who}{soon}", cell.hazard))
     });
-    line.push(Ink::Plain, format!(", {}", by_hazard.collect::<Vec<_>>().join(", ")));
+    line.push(Ink::Plain, if entry.seen.len() > 1 { ": " } else { " " });
+    line.push(Ink::Plain, by_hazard.collect::<Vec<_>>().join("; "));
+    if one_engine {
+        line.push(Ink::Faint, format!(" ({engine})"));
+    }
     page.wrap(&line, 7);
     if claimed {
         let claims = entry.broken_claims();
@@ -162,6 +168,11 @@ fn after(ms: u64) -> String {
     }
 }
 
+/// The same text, to be kept on one line.
+fn unbroken(text: &str) -> String {
+    text.replace(' ', "\u{a0}")
+}
+
 /// How reads were torn, how many of them, and in which window.
 fn torn(entry: &Entry<'_>, page: &mut Page) {
     let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
@@ -172,14 +183,16 @@ fn torn(entry: &Entry<'_>, page: &mut Page) {
     }
     let mut parts = Vec::new();
     if !kinds.is_empty() {
-        let kinds: Vec<String> =
-            kinds.iter().map(|(kind, &times)| format!("{kind} × {}", number::count(times))).collect();
+        let kinds: Vec<String> = kinds
+            .iter()
+            .map(|(kind, &times)| unbroken(&format!("{kind} × {}", number::count(times))))
+            .collect();
         parts.push(kinds.join(", "));
     }
-    if let Some(torn) = entry.strategy.torn_reads.as_ref().filter(|torn| torn.torn > 0) {
-        if let Some(interval) = statistics::race_window_ns(torn) {
-            parts.push(format!("race window per write {}", number::interval(interval, number::nanos)));
-        }
+    if let Some(torn) = entry.strategy.torn_reads.as_ref().filter(|torn| torn.torn > 0)
+        && let Some(interval) = statistics::race_window_ns(torn)
+    {
+        parts.push(format!("race window per write {}", unbroken(&number::interval(interval, number::nanos))));
     }
     if !parts.is_empty() {
         page.wrap(&Line::of(Ink::Plain, "     ").plain(parts.join("; ")), 7);
@@ -215,7 +228,9 @@ pub fn witness(witness: &Witness, details: Details, steps: bool, page: &mut Page
     }
     left_out(witness.steps.len() - next, page);
     if let Some(token) = &witness.replay {
-        page.line(Line::of(Ink::Faint, "     replay     ").plain(format!("tearproof replay {token}")));
+        // A token that is cut would be worth nothing.
+        let line = Line::of(Ink::Faint, "     replay     ").plain(format!("tearproof replay {token}"));
+        page.wrap(&line, 16);
     }
 }
 
@@ -239,11 +254,6 @@ fn chosen(steps: &[Step]) -> Vec<usize> {
     order.truncate(STEPS.max(marked.len()));
     order.sort_unstable();
     order
-}
-
-fn reproduce(scenario: &ScenarioRun, entry: &Entry<'_>, seed: u64, page: &mut Page) {
-    let command = format!("tearproof run {} --strategy {} --seed {seed}", scenario.name, entry.strategy.name);
-    page.wrap(&Line::of(Ink::Faint, "     reproduce  ").plain(command), 16);
 }
 
 fn errors(strategies: &[&StrategyRun], details: Details, page: &mut Page) {

@@ -8,15 +8,19 @@
 //! Everything returns text; nobody here writes to a file or a terminal.
 
 pub mod assessment;
+pub mod check;
 mod findings;
 mod grid;
 mod guarantees;
+pub mod json;
+pub mod list;
 pub mod number;
 mod performance;
 pub mod statistics;
 pub mod style;
 pub mod summary;
 pub mod terminal;
+pub mod validate;
 
 #[cfg(test)]
 mod sample;

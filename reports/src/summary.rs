@@ -13,7 +13,7 @@ use tearproof_core::verdict::Verdict;
 use crate::assessment::{self, Assessment};
 use crate::number;
 use crate::style::{Ink, Line, Page};
-use crate::terminal::Details;
+use crate::terminal::{self, Details};
 
 /// Inconclusive claims that a summary names.
 const INCONCLUSIVE: usize = 12;
@@ -61,7 +61,10 @@ pub fn count_claims(run: &Run) -> ClaimCount {
 /// Writes it.
 pub fn write(run: &Run, run_json: Option<&Path>, details: Details, page: &mut Page) {
     page.gap();
-    page.rule("result", &format!("{} in {}", run.tool.version, number::nanos(run.elapsed_ms as f64 * 1e6)));
+    page.rule(
+        "result",
+        &format!("{} {}, {}", run.tool.name, run.tool.version, number::nanos(run.elapsed_ms as f64 * 1e6)),
+    );
     if run.interrupted {
         page.wrap(
             &Line::of(
@@ -81,7 +84,10 @@ pub fn write(run: &Run, run_json: Option<&Path>, details: Details, page: &mut Pa
     if let Some(path) = run_json {
         field("everything", Line::of(Ink::Plain, path.display().to_string()), page);
     }
-    let command = format!("tearproof run SCENARIO --strategy NAME --seed {}", run.seed);
+    if details == Details::Summary {
+        field("more", Line::of(Ink::Plain, "--full shows every witness at full length"), page);
+    }
+    let command = terminal::command(run, "SCENARIO", "DIR", "NAME");
     field("again", Line::of(Ink::Plain, command), page);
 }
 
@@ -92,8 +98,8 @@ fn field(name: &str, value: Line, page: &mut Page) {
 }
 
 fn recommendations(run: &Run, page: &mut Page) {
-    let names = run.scenarios.iter().map(|scenario| scenario.name.as_str());
-    let wide = names.map(crate::style::columns_of).max().unwrap_or(0).min(page.columns() / 3);
+    let names = run.scenarios.iter().map(|scenario| terminal::label(run, scenario));
+    let wide = names.map(|name| crate::style::columns_of(&name)).max().unwrap_or(0).min(page.columns() / 3);
     for scenario in &run.scenarios {
         let ranked = assessment::ranked(scenario);
         let of = |wanted: &Assessment| {
@@ -101,7 +107,7 @@ fn recommendations(run: &Run, page: &mut Page) {
             same.map(|(strategy, _)| strategy.name.as_str()).collect::<Vec<_>>()
         };
         let (good, open) = (of(&Assessment::Recommended), of(&Assessment::Undecided(Vec::new())));
-        let mut line = Line::of(Ink::Strong, &scenario.name).cut(wide).padded(wide + 2);
+        let mut line = Line::of(Ink::Strong, terminal::label(run, scenario)).cut(wide).padded(wide + 2);
         if scenario.requires.is_empty() {
             line.push(Ink::Faint, "requires nothing: nothing to recommend");
         } else if good.is_empty() {
@@ -114,6 +120,12 @@ fn recommendations(run: &Run, page: &mut Page) {
         if !open.is_empty() {
             line.push(Ink::Doubtful, "; undecided: ");
             line.push(Ink::Plain, open.join(", "));
+        }
+        // A recommendation is worth what was tested.
+        let (_, untested) = assessment::tested_requirements(scenario);
+        if !untested.is_empty() {
+            line.push(Ink::Doubtful, "; required but not tested: ");
+            line.push(Ink::Plain, assessment::in_words(&untested));
         }
         page.wrap(&line, wide + 2);
     }
@@ -187,7 +199,7 @@ fn decisive(run: &Run, verdict: Verdict, most: usize, page: &mut Page) {
                 }
                 shown += 1;
                 let mut line = Line::of(Ink::Plain, "  ").with(ink, sign).plain(" ");
-                line.push(Ink::Strong, format!("{}/{}", scenario.name, strategy.name));
+                line.push(Ink::Strong, format!("{}/{}", terminal::label(run, scenario), strategy.name));
                 line.push(Ink::Plain, format!(" {}@{} ({})", cell.guarantee, cell.hazard, cell.engine));
                 if let Some(limit) = cell.scope.limit.as_ref().filter(|_| verdict == Verdict::Inconclusive) {
                     line.push(Ink::Plain, format!(": {limit}"));
@@ -207,7 +219,11 @@ fn unseen(run: &Run, details: Details, page: &mut Page) {
     for scenario in &run.scenarios {
         for strategy in &scenario.strategies {
             for claim in assessment::unseen_claims(strategy) {
-                claims.entry(claim).or_default().push(format!("{}/{}", scenario.name, strategy.name));
+                claims.entry(claim).or_default().push(format!(
+                    "{}/{}",
+                    terminal::label(run, scenario),
+                    strategy.name
+                ));
             }
         }
     }

@@ -8,7 +8,8 @@ use std::path::Path;
 use tearproof_core::run::{Run, ScenarioRun};
 
 use crate::assessment;
-use crate::style::{Ink, Line, Page, Style};
+pub use crate::style::Style;
+use crate::style::{Ink, Line, Page};
 use crate::{findings, guarantees, performance, summary};
 
 /// How much of the evidence is shown.
@@ -21,34 +22,45 @@ pub enum Details {
     Full,
 }
 
-/// How a run is shown.
-#[derive(Clone, Copy, Debug)]
-pub struct Options<'a> {
-    /// How wide, and whether in colour.
-    pub style: Style,
-    /// How much.
-    pub details: Details,
-    /// Where the run was written to, to be named at the end.
-    pub run_json: Option<&'a Path>,
-}
-
-/// The run as text for a terminal.
-pub fn render(run: &Run, options: Options<'_>) -> String {
-    let mut page = Page::new(options.style);
+/// The run as text for a terminal. `run_json` is where the run was written to, to be named at the
+/// end.
+pub fn render(run: &Run, style: Style, details: Details, run_json: Option<&Path>) -> String {
+    let mut page = Page::new(style);
     for scenario in &run.scenarios {
         page.gap();
         heading(scenario, run, &mut page);
         guarantees::write(scenario, &mut page);
         performance::write(scenario, &mut page);
-        findings::write(scenario, run.seed, options.details, &mut page);
+        findings::write(run, scenario, details, &mut page);
     }
-    summary::write(run, options.run_json, options.details, &mut page);
+    summary::write(run, run_json, details, &mut page);
     page.finish()
 }
 
+/// The name of a scenario, with its file system where the run has it on several.
+pub(crate) fn label(run: &Run, scenario: &ScenarioRun) -> String {
+    let same = run.scenarios.iter().filter(|other| other.name == scenario.name).count();
+    if same < 2 {
+        return scenario.name.clone();
+    }
+    let place = if scenario.filesystem.is_empty() { &scenario.directory } else { &scenario.filesystem };
+    format!("{} on {place}", scenario.name)
+}
+
+/// The command that runs one strategy of a scenario again in the same place.
+pub(crate) fn command(run: &Run, scenario: &str, directory: &str, strategy: &str) -> String {
+    let place = if run.host.directories.len() > 1 { format!(" --dir {directory}") } else { String::new() };
+    format!("tearproof run {scenario} --strategy {strategy}{place} --seed {}", run.seed)
+}
+
 fn heading(scenario: &ScenarioRun, run: &Run, page: &mut Page) {
+    // The file system decides more than one thinks, the directory says which one it was.
     let filesystem = if scenario.filesystem.is_empty() { &run.host.filesystem } else { &scenario.filesystem };
-    page.rule(&scenario.name, filesystem);
+    let place = match scenario.directory.as_str() {
+        "" => filesystem.clone(),
+        directory => format!("{filesystem} at {directory}"),
+    };
+    page.rule(&scenario.name, &place);
     let mut about = Line::of(Ink::Plain, &scenario.summary);
     if !scenario.source.is_empty() {
         about.push(Ink::Faint, format!(" ({})", scenario.source));
@@ -64,28 +76,5 @@ fn heading(scenario: &ScenarioRun, run: &Run, page: &mut Page) {
     }
     page.gap();
 }
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sample;
-
-    #[test]
-    #[ignore]
-    fn show() {
-        let run = sample::run(vec![sample::index()]);
-        for width in [100, 80] {
-            println!(
-                "{}",
-                render(
-                    &run,
-                    Options {
-                        style: Style { width, color: std::env::var_os("COLOR").is_some() },
-                        details: Details::Summary,
-                        run_json: Some(Path::new("target/tearproof/run.json"))
-                    }
-                )
-            );
-        }
-    }
-}
+mod tests;
