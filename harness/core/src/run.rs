@@ -91,6 +91,9 @@ pub struct ScenarioRun {
     /// The file system that it ran on, for example `ext4`.
     #[serde(default)]
     pub filesystem: String,
+    /// The directory that its state directories were made in.
+    #[serde(default)]
+    pub directory: String,
     /// The strategies, in the order of the definition.
     pub strategies: Vec<StrategyRun>,
 }

@@ -10,6 +10,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::claim::Claim;
 use crate::document::{Format, Shape, TornKind};
 use crate::history::Failure;
@@ -37,7 +39,7 @@ pub struct StrategyInfo {
 
 /// Everything that a client needs to know of its surroundings. The same for all clients of an
 /// execution but for `client`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClientContext {
     /// The directory made for this execution.
     pub dir: PathBuf,
@@ -240,6 +242,13 @@ pub trait Client: Send {
     /// Leaves the critical section.
     fn release(&mut self) -> Result<(), StrategyError> {
         Err(StrategyError::Unsupported(Operation::Release))
+    }
+
+    /// Moves on to the directory of another execution, under another client number; `false` when a
+    /// fresh client has to be opened instead. Only clients that cost much to open take this up.
+    fn retarget(&mut self, context: &ClientContext) -> bool {
+        let _ = context;
+        false
     }
 
     /// Opens the state for somebody who reads it piece by piece over some time, as a server that

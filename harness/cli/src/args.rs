@@ -1,0 +1,219 @@
+//! What the command line can say.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tearproof_core::claim::Engine;
+
+/// Which way of updating a shared file keeps which promise, under which hazard, at what cost?
+///
+/// tearproof runs real reader and writer processes against pluggable update strategies, makes them
+/// race, kills and pauses them, and checks every history that it records.
+#[derive(Debug, Parser)]
+#[command(name = "tearproof", version, about, after_help = EXAMPLES, arg_required_else_help = true)]
+pub struct Arguments {
+    /// When to use colours.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tearproof run                                   every built-in scenario, in about a minute
+  tearproof run progress --strategy temp-rename   one strategy of one scenario
+  tearproof run my-store.toml --budget 30s        your own program
+  tearproof run index --dir . --dir /dev/shm      on two file systems
+  tearproof list strategies                       what there is to compare
+  tearproof check history.jsonl                   judge a recorded history
+  tearproof doctor                                what this machine can run
+
+Exit codes: 0 every claim held; 1 a claim was violated; 2 bad usage or definition;
+3 something claimed stayed inconclusive; 4 the environment failed.";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run scenarios, print the table, write run.json.
+    Run(RunOptions),
+    /// Show what there is.
+    List {
+        /// What to show.
+        #[arg(value_enum)]
+        what: Listed,
+    },
+    /// Check a recorded history (history.jsonl), by tearproof or by any other tool.
+    Check(CheckOptions),
+    /// Say what this machine can run, and what is missing.
+    Doctor,
+    /// Check that a run.json has the documented shape.
+    #[command(hide = true)]
+    Validate {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tearproof run
+  tearproof run progress index --seed 7
+  tearproof run run-lock --strategy lock-stale-unlink --budget 20s
+  tearproof run my-store.toml --dir /dev/shm --out results")]
+pub struct RunOptions {
+    /// Built-in scenarios by name, or definition files by path. Default: all built-in scenarios.
+    #[arg(value_name = "SCENARIO|FILE.toml")]
+    pub scenarios: Vec<String>,
+
+    /// Only these strategies.
+    #[arg(long = "strategy", value_name = "NAME")]
+    pub strategies: Vec<String>,
+
+    /// Only these engines. Default: all that this machine can run.
+    #[arg(long = "engine", value_name = "NAME", value_parser = parse_engine)]
+    pub engines: Vec<Engine>,
+
+    /// Everything random comes from this number. Default: a fresh one, which the result names.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+
+    /// A short look at everything, in about 20 seconds.
+    #[arg(long, conflicts_with = "budget")]
+    pub quick: bool,
+
+    /// How long the whole run may take, for example 60s or 5min.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub budget: Option<Duration>,
+
+    /// Only the K-th of N parts of the work, so that several machines can share it.
+    #[arg(long, value_name = "K/N", value_parser = parse_shard)]
+    pub shard: Option<Shard>,
+
+    /// Where run.json goes.
+    #[arg(long, value_name = "DIR", default_value = "target/tearproof")]
+    pub out: PathBuf,
+
+    /// Make the state directories here; may be given several times, to compare file systems.
+    #[arg(long = "dir", value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
+
+    /// Write the history of each first violation under the output directory.
+    #[arg(long)]
+    pub histories: bool,
+
+    /// Show every witness at full length.
+    #[arg(long)]
+    pub full: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckOptions {
+    /// The history, one event a line; - for standard input.
+    pub file: PathBuf,
+
+    /// How to print the verdicts.
+    #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
+    pub format: CheckFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum CheckFormat {
+    /// For people.
+    Text,
+    /// The same cells as in run.json.
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Listed {
+    /// The built-in scenarios.
+    Scenarios,
+    /// The built-in strategies.
+    Strategies,
+    /// The guarantees, and how their breaches are called.
+    Guarantees,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Color {
+    /// When standard output is a terminal and `NO_COLOR` is not set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl Color {
+    /// Whether standard output gets colours.
+    pub fn enabled(self) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => {
+                std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::io::stdout().is_terminal()
+            }
+        }
+    }
+}
+
+/// One of several parts of the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Which, from 1.
+    pub number: u32,
+    /// Of how many.
+    pub of: u32,
+}
+
+impl Shard {
+    /// Whether the item with this index, from 0, belongs to this part.
+    pub const fn has(self, index: usize) -> bool {
+        index as u32 % self.of == self.number - 1
+    }
+}
+
+fn parse_shard(text: &str) -> Result<Shard, String> {
+    let error = || format!("`{text}` is no shard: write K/N with 1 <= K <= N, for example 1/4");
+    let (number, of) = text.split_once('/').ok_or_else(error)?;
+    let shard = Shard { number: number.parse().map_err(|_| error())?, of: of.parse().map_err(|_| error())? };
+    if (1..=shard.of).contains(&shard.number) { Ok(shard) } else { Err(error()) }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration = tearproof_core::units::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration.is_zero() { Err("a budget of nothing brings nothing".to_owned()) } else { Ok(duration) }
+}
+
+fn parse_engine(text: &str) -> Result<Engine, String> {
+    let engine: Engine = text.parse().map_err(|error: tearproof_core::names::UnknownName| error.to_string())?;
+    if engine == Engine::Stress {
+        Ok(engine)
+    } else {
+        Err(format!("the {engine} engine is not part of this version; it has: stress"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn shards_cover_everything_once() {
+        let shards: Vec<Shard> = (1..=3).map(|k| parse_shard(&format!("{k}/3")).expect("a shard")).collect();
+        for index in 0..20 {
+            assert_eq!(shards.iter().filter(|shard| shard.has(index)).count(), 1);
+        }
+        assert!(parse_shard("0/3").is_err() && parse_shard("4/3").is_err() && parse_shard("3").is_err());
+    }
+}

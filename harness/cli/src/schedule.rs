@@ -1,0 +1,165 @@
+//! What a run consists of: which strategies of which scenarios under which hazards in which
+//! directories, and how the time is divided among them.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tearproof_core::claim::{Claim, Hazard};
+use tearproof_core::object::Object;
+use tearproof_core::run::Origin;
+use tearproof_core::scenario::Scenario;
+
+use crate::args::{RunOptions, Shard};
+use crate::diagnose::Failure;
+
+/// How long a run takes when nobody says.
+pub const DEFAULT_BUDGET: Duration = Duration::from_secs(60);
+/// How long a quick run takes.
+pub const QUICK_BUDGET: Duration = Duration::from_secs(20);
+
+/// One strategy of one scenario.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Index of the scenario.
+    pub scenario: usize,
+    /// The strategy, by name.
+    pub strategy: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What it promises.
+    pub claims: Vec<Claim>,
+    /// Whether it is wrong on purpose.
+    pub broken: bool,
+    /// The hazards that it is put to.
+    pub hazards: Vec<Hazard>,
+}
+
+/// Everything that a run consists of.
+pub struct Schedule {
+    /// The scenarios.
+    pub scenarios: Vec<Scenario>,
+    /// Their strategies, in order.
+    pub entries: Vec<Entry>,
+}
+
+impl Schedule {
+    /// Reads the definitions and picks what the options ask for.
+    ///
+    /// # Errors
+    /// Bad usage, or the errors of a definition.
+    pub fn new(options: &RunOptions) -> Result<Self, Failure> {
+        let scenarios = load(&options.scenarios)?;
+        let mut entries = Vec::new();
+        for (index, scenario) in scenarios.iter().enumerate() {
+            for name in &scenario.strategies {
+                if options.strategies.is_empty() || options.strategies.contains(name) {
+                    entries.push(entry(index, scenario, name));
+                }
+            }
+        }
+        for wanted in &options.strategies {
+            if !entries.iter().any(|entry| entry.strategy == *wanted) {
+                let known: Vec<&str> =
+                    scenarios.iter().flat_map(|scenario| &scenario.strategies).map(String::as_str).collect();
+                return Err(Failure::usage(
+                    format!("no chosen scenario compares a strategy `{wanted}`"),
+                    format!("it could be one of: {}", sorted(known).join(", ")),
+                ));
+            }
+        }
+        if let Some(shard) = options.shard {
+            entries = part(entries, shard);
+        }
+        Ok(Self { scenarios, entries })
+    }
+}
+
+fn part(entries: Vec<Entry>, shard: Shard) -> Vec<Entry> {
+    entries.into_iter().enumerate().filter(|(index, _)| shard.has(*index)).map(|(_, entry)| entry).collect()
+}
+
+fn sorted(mut names: Vec<&str>) -> Vec<&str> {
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn load(names: &[String]) -> Result<Vec<Scenario>, Failure> {
+    let usage = |errors: tearproof_scenarios::definition::DefinitionErrors| Failure::Usage(Box::new(errors));
+    if names.is_empty() {
+        let built_in = tearproof_scenarios::definition::built_in();
+        return built_in
+            .iter()
+            .map(|(name, _)| tearproof_scenarios::definition::load_built_in(name).map_err(usage))
+            .collect();
+    }
+    names
+        .iter()
+        .map(|name| {
+            if tearproof_scenarios::definition::built_in().iter().any(|(known, _)| known == name) {
+                return tearproof_scenarios::definition::load_built_in(name).map_err(usage);
+            }
+            let path = Path::new(name);
+            if !name.ends_with(".toml") && !path.exists() {
+                let known: Vec<&str> =
+                    tearproof_scenarios::definition::built_in().iter().map(|(known, _)| *known).collect();
+                return Err(Failure::usage(
+                    format!("there is no scenario `{name}`"),
+                    format!("built in: {}; or give the path of a definition, FILE.toml", known.join(", ")),
+                ));
+            }
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| Failure::usage(format!("reading {name}: {error}"), "give the path of a definition"))?;
+            let directory = std::path::absolute(path).ok().and_then(|path| path.parent().map(PathBuf::from));
+            let directory = directory.unwrap_or_else(|| PathBuf::from("."));
+            tearproof_scenarios::definition::load(name, &text, &directory).map_err(usage)
+        })
+        .collect()
+}
+
+fn entry(index: usize, scenario: &Scenario, name: &str) -> Entry {
+    let (origin, claims, broken, timed) = match (scenario.program(name), tearproof_scenarios::strategy(name)) {
+        (Some(program), _) => (Origin::Command, program.claims.clone(), false, false),
+        (None, Some(strategy)) => {
+            let info = strategy.info();
+            (Origin::BuiltIn, info.claims.to_vec(), info.broken, info.timed)
+        }
+        (None, None) => (Origin::BuiltIn, Vec::new(), false, false),
+    };
+    let wanted = |hazard: &Hazard| match hazard {
+        Hazard::Concurrency | Hazard::Kill => true,
+        Hazard::Pause => {
+            timed || scenario.state.object == Object::Lock || scenario.require.hazards.contains(&Hazard::Pause)
+        }
+        Hazard::PowerLoss | Hazard::IoError => false,
+    };
+    let hazards = Hazard::ALL.iter().copied().filter(wanted).collect();
+    Entry { scenario: index, strategy: name.to_owned(), origin, claims, broken, hazards }
+}
+
+/// Divides the time that is left among the pieces of work that are left, so that a piece which
+/// took longer costs the others a little each and the last one nothing in particular.
+pub struct Clock {
+    begun: Instant,
+    budget: Duration,
+    left: u32,
+}
+
+impl Clock {
+    /// Begins, with this much time for so many pieces.
+    pub fn start(budget: Duration, pieces: u32) -> Self {
+        Self { begun: Instant::now(), budget, left: pieces }
+    }
+
+    /// How long the next piece may take.
+    pub fn next_share(&mut self) -> Duration {
+        let share = self.budget.saturating_sub(self.begun.elapsed()) / self.left.max(1);
+        self.left = self.left.saturating_sub(1);
+        share
+    }
+
+    /// How long it has been running.
+    pub fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+}

@@ -1,0 +1,423 @@
+//! One execution: a fresh state directory, the clients let loose in it at the same instant, the
+//! hazard, the auditor, and the history of it all.
+
+use std::fs;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use rustix::process::Signal;
+use tearproof_core::claim::Hazard;
+use tearproof_core::document::Format;
+use tearproof_core::history::{Aftermath, Failure, History};
+use tearproof_core::object::Object;
+use tearproof_core::scenario::{LockBefore, StateBefore};
+use tearproof_core::set::SetDocument;
+
+use super::probe::Probe;
+use super::session::{Session, Trouble, Waited};
+use crate::process::Interrupt;
+use crate::record::{Drain, RawEvent, SharedMemory, Start, assemble, now_ns, ring_at};
+use crate::worker::{Moment, Opener, PartKind, Specification, Step, Strike};
+
+/// What one execution brought.
+pub struct Executed {
+    /// Its history.
+    pub history: History,
+    /// Its raw events in the order of their times, for latencies.
+    pub events: Vec<RawEvent>,
+    /// When the clients were let loose.
+    pub go_ns: u64,
+    /// Kills that were delivered.
+    pub kills: u64,
+    /// Pauses that were delivered.
+    pub pauses: u64,
+}
+
+/// What is the same for all executions of a session.
+pub struct Stage<'a> {
+    pub specification: &'a Specification,
+    pub memory: &'a SharedMemory,
+    pub opener: &'a Opener,
+    pub interrupt: &'a Interrupt,
+}
+
+impl Stage<'_> {
+    /// Runs one execution of at most `length`.
+    ///
+    /// # Errors
+    /// When the world cannot be made, or processes keep dying.
+    pub fn execute(
+        &self,
+        session: &mut Session<'_>,
+        execution: u32,
+        length: Duration,
+    ) -> Result<Executed, Trouble> {
+        let limits = &self.specification.plan.scenario.stress;
+        let dir = self.specification.execution_dir(execution);
+        self.make_world(execution)?;
+        session.number_clients();
+        session.control().fence().store(0, Ordering::SeqCst);
+
+        let servers = session.parts(|kind| kind == PartKind::Server);
+        let clients = session.parts(|kind| matches!(kind, PartKind::Client(_)));
+        self.step(session, execution, Step::Serve, &servers)?;
+        self.plant(session, execution)?;
+        self.step(session, execution, Step::Open, &clients)?;
+
+        let go_ns = now_ns();
+        let deadline_ns = go_ns + length.as_nanos() as u64;
+        session.control().deadline_ns().store(deadline_ns, Ordering::SeqCst);
+        session.control().advance(Moment::new(execution, Step::Go));
+        let mut hazard = HazardSource::new(self, execution, length);
+        let end = Instant::now() + length;
+        let done = Moment::new(execution, Step::Go);
+        loop {
+            let now = Instant::now();
+            let next = hazard.next().map_or(end, |at| at.min(end));
+            if now < next {
+                if session.wait(&clients, done, next)? == Waited::Complete {
+                    break;
+                }
+            } else if now < end {
+                hazard.strike(session, &clients, &servers, done)?;
+            } else {
+                hazard.relent(session);
+                if session.wait(&clients, done, end + limits.hang)? == Waited::Complete {
+                    break;
+                }
+                self.end_the_hanging(session, &clients, done)?;
+            }
+            if self.interrupt.raised() {
+                session.control().deadline_ns().store(0, Ordering::SeqCst);
+            }
+        }
+        hazard.relent(session);
+
+        let auditor = session.parts(|kind| kind == PartKind::Auditor);
+        self.step_or_kill(session, execution, Step::Audit, &auditor)?;
+        self.step_or_kill(session, execution, Step::End, &servers)?;
+
+        let (history, events) = self.collect(session, execution)?;
+        let (kills, pauses) = (hazard.kills, hazard.pauses);
+        fs::remove_dir_all(&dir).map_err(Trouble::environment(format!("removing {}", dir.display())))?;
+        if hazard.kind == Hazard::Kill {
+            // The next audit is to be made by a process that has not seen this execution either.
+            session.kill_and_replace(self.specification.auditor(), Failure::Killed)?;
+        }
+        Ok(Executed { history, events, go_ns, kills, pauses })
+    }
+
+    /// Runs an execution in which nobody plays but the auditor, on a target that was made special:
+    /// what becomes of its metadata?
+    ///
+    /// # Errors
+    /// As [`Stage::execute`].
+    pub fn probe(
+        &self,
+        session: &mut Session<'_>,
+        execution: u32,
+        probe: Probe,
+    ) -> Result<Option<Executed>, Trouble> {
+        let dir = self.specification.execution_dir(execution);
+        self.make_world(execution)?;
+        let file = self.specification.context(execution, 0).file;
+        let special =
+            probe.apply(&file).map_err(Trouble::environment(format!("{probe:?} of {}", file.display())))?;
+        let executed = if special {
+            session.number_clients();
+            let servers = session.parts(|kind| kind == PartKind::Server);
+            let auditor = session.parts(|kind| kind == PartKind::Auditor);
+            self.step(session, execution, Step::Serve, &servers)?;
+            let go_ns = now_ns();
+            self.step_or_kill(session, execution, Step::Audit, &auditor)?;
+            self.step_or_kill(session, execution, Step::End, &servers)?;
+            let (mut history, events) = self.collect(session, execution)?;
+            history.aftermath.drift = probe.drift(&file, self.opener.strategy().follows_symlinks());
+            Some(Executed { history, events, go_ns, kills: 0, pauses: 0 })
+        } else {
+            None
+        };
+        fs::remove_dir_all(&dir).map_err(Trouble::environment(format!("removing {}", dir.display())))?;
+        Ok(executed)
+    }
+
+    /// Everything that was recorded in an execution, as a history.
+    fn collect(&self, session: &Session<'_>, execution: u32) -> Result<(History, Vec<RawEvent>), Trouble> {
+        let mut events = Vec::new();
+        let mut full = 0;
+        let layout = session.control().layout();
+        for thread in 0..layout.threads {
+            let mut ring = Drain::new(ring_at(self.memory, layout.ring_start(thread), layout.ring));
+            ring.drain(&mut events)
+                .map_err(|error| Trouble::Processes(format!("reading what a client recorded: {error}")))?;
+            full += ring.take_refused();
+            full += u64::from(session.control().thread(thread).stopped_for_room().swap(0, Ordering::SeqCst));
+        }
+        let start = Start {
+            object: self.specification.plan.scenario.state.object,
+            initial: self.specification.initial(),
+        };
+        let mut history = assemble(&mut events, session.deaths(), start)
+            .map_err(|error| Trouble::Processes(format!("putting a history together: {error}")))?;
+        if full > 0 {
+            history.limit = Some(format!(
+                "{full} clients filled their ring of {} bytes and stopped before the execution was over",
+                layout.ring
+            ));
+        }
+        history.aftermath = self.inspect(execution);
+        Ok((history, events))
+    }
+
+    fn make_world(&self, execution: u32) -> Result<(), Trouble> {
+        let context = self.specification.context(execution, 0);
+        let making = || Trouble::environment(format!("making {}", context.dir.display()));
+        fs::create_dir_all(&context.dir).map_err(making())?;
+        let scenario = &self.specification.plan.scenario;
+        let document = self.initial_document();
+        self.opener.strategy().prepare(&context, document.as_deref()).map_err(|error| {
+            Trouble::Processes(format!(
+                "preparing the state for `{}`: {error}",
+                self.specification.plan.strategy
+            ))
+        })?;
+        if scenario.before.state == StateBefore::Empty {
+            fs::write(&context.file, b"").map_err(making())?;
+        }
+        if let LockBefore::Text(text) = &scenario.before.lock {
+            fs::write(&context.file, text).map_err(making())?;
+        }
+        Ok(())
+    }
+
+    fn initial_document(&self) -> Option<Vec<u8>> {
+        let state = &self.specification.plan.scenario.state;
+        match &self.specification.plan.scenario.before.state {
+            StateBefore::Absent | StateBefore::Empty => None,
+            StateBefore::Text(text) => Some(text.clone().into_bytes()),
+            StateBefore::Present if state.opaque => None,
+            StateBefore::Present => match state.object {
+                Object::Register => {
+                    let mut document = Vec::new();
+                    state.shape().render(tearproof_core::Stamp::INITIAL, &mut document);
+                    Some(document)
+                }
+                Object::Set => {
+                    let counted = self.specification.all_built_in() || state.format == Format::Bytes;
+                    Some(SetDocument::default().render_as(state.format, counted))
+                }
+                Object::Log => Some(Vec::new()),
+                Object::Lock => None,
+            },
+        }
+    }
+
+    /// Announces a step and waits until these processes have done their part.
+    fn step(
+        &self,
+        session: &mut Session<'_>,
+        execution: u32,
+        step: Step,
+        who: &[usize],
+    ) -> Result<(), Trouble> {
+        let moment = Moment::new(execution, step);
+        session.control().advance(moment);
+        let hang = self.specification.plan.scenario.stress.hang;
+        match session.wait(who, moment, Instant::now() + hang)? {
+            Waited::Complete => Ok(()),
+            Waited::Late => {
+                let late = who.iter().filter(|&&process| !session.has_completed(process, moment)).count();
+                let said = session.complaints();
+                Err(Trouble::Processes(format!(
+                    "{late} of {} processes did not reach step {step:?} within {hang:?} {said}",
+                    who.len()
+                )))
+            }
+        }
+    }
+
+    /// As [`Stage::step`], for processes whose hanging is a finding and no trouble of ours.
+    fn step_or_kill(
+        &self,
+        session: &mut Session<'_>,
+        execution: u32,
+        step: Step,
+        who: &[usize],
+    ) -> Result<(), Trouble> {
+        let moment = Moment::new(execution, step);
+        session.control().advance(moment);
+        let hang = self.specification.plan.scenario.stress.hang;
+        if session.wait(who, moment, Instant::now() + hang)? == Waited::Late {
+            self.end_the_hanging(session, who, moment)?;
+        }
+        Ok(())
+    }
+
+    fn end_the_hanging(
+        &self,
+        session: &mut Session<'_>,
+        who: &[usize],
+        moment: Moment,
+    ) -> Result<(), Trouble> {
+        for &process in who {
+            if !session.has_completed(process, moment) {
+                session.kill_and_replace(process, Failure::TimedOut)?;
+                // Its successor is not to take part in what is over.
+                session.control().process(process).set_completed(moment);
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the lock taken, and its holder killed or its lease run out, as the scenario wants.
+    fn plant(&self, session: &mut Session<'_>, execution: u32) -> Result<(), Trouble> {
+        let planters = session.parts(|kind| kind == PartKind::Planter);
+        let Some(&planter) = planters.first() else { return Ok(()) };
+        self.step(session, execution, Step::Plant, &planters)?;
+        let scenario = &self.specification.plan.scenario;
+        if scenario.before.lock != LockBefore::LiveHolder {
+            session.kill_and_replace(planter, Failure::Killed)?;
+            session.control().process(planter).set_completed(Moment::new(execution, Step::End));
+        }
+        if scenario.before.lock == LockBefore::Expired {
+            std::thread::sleep(scenario.stress.lease + scenario.stress.lease / 4);
+        }
+        Ok(())
+    }
+
+    /// What is in the state directory that nobody declared.
+    fn inspect(&self, execution: u32) -> Aftermath {
+        let context = self.specification.context(execution, 0);
+        let strategy = self.opener.strategy();
+        let keeps = |name: &str| {
+            // Mixed versions of a tool may each keep files of their own.
+            name == self.specification.plan.scenario.state.file || strategy.keeps(&context, name)
+        };
+        let Ok(entries) = fs::read_dir(&context.dir) else { return Aftermath::default() };
+        let mut left_behind: Vec<String> = entries
+            .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+            .filter(|name| !keeps(name))
+            .collect();
+        left_behind.sort_unstable();
+        Aftermath { left_behind, drift: Vec::new(), inspected: true }
+    }
+}
+
+/// Where the kills and pauses of one execution come from: everything random from the seed.
+struct HazardSource {
+    kind: Hazard,
+    random: SmallRng,
+    mean: Duration,
+    pause: Duration,
+    next: Option<Instant>,
+    paused: Option<usize>,
+    agents: Vec<bool>,
+    kills: u64,
+    pauses: u64,
+}
+
+impl HazardSource {
+    fn new(stage: &Stage<'_>, execution: u32, length: Duration) -> Self {
+        let plan = &stage.specification.plan;
+        let limits = &plan.scenario.stress;
+        let seed = plan.seed_for(&[plan.hazard as u64, u64::from(execution)]);
+        let mean = match plan.hazard {
+            Hazard::Kill => limits.kill_every.min(length / 2),
+            Hazard::Pause => limits.pause_every.min(length / 4),
+            Hazard::Concurrency | Hazard::PowerLoss | Hazard::IoError => Duration::ZERO,
+        };
+        let agents =
+            (0..stage.specification.processes.len()).map(|p| stage.specification.is_agent(p)).collect();
+        let mut source = Self {
+            kind: plan.hazard,
+            random: SmallRng::seed_from_u64(seed),
+            mean,
+            pause: limits.pause,
+            next: None,
+            paused: None,
+            agents,
+            kills: 0,
+            pauses: 0,
+        };
+        if !mean.is_zero() {
+            source.next = Some(Instant::now() + source.interval());
+        }
+        source
+    }
+
+    /// An exponentially distributed time, so that every instant is as likely as any other.
+    fn interval(&mut self) -> Duration {
+        let uniform: f64 = self.random.random_range(f64::EPSILON..1.0);
+        self.mean.mul_f64(-uniform.ln())
+    }
+
+    const fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    fn strike(
+        &mut self,
+        session: &mut Session<'_>,
+        clients: &[usize],
+        servers: &[usize],
+        done: Moment,
+    ) -> Result<(), Trouble> {
+        if self.paused.is_some() {
+            self.relent(session);
+            self.next = Some(Instant::now() + self.interval());
+            return Ok(());
+        }
+        let mut candidates: Vec<usize> =
+            clients.iter().copied().filter(|&process| !session.has_completed(process, done)).collect();
+        if self.kind == Hazard::Kill && !candidates.is_empty() {
+            candidates.extend(servers);
+        }
+        // A holder in its critical section is where a lock is most sensitive.
+        let holders: Vec<usize> =
+            candidates.iter().copied().filter(|&process| session.is_inside(process)).collect();
+        if !holders.is_empty() && self.random.random_bool(0.75) {
+            candidates = holders;
+        }
+        if candidates.is_empty() {
+            self.next = None;
+            return Ok(());
+        }
+        let victim = candidates[self.random.random_range(0..candidates.len())];
+        match self.kind {
+            Hazard::Kill => {
+                self.kills += 1;
+                if self.agents[victim] {
+                    session.control().process(victim).strike(Strike::Kill);
+                } else {
+                    session.kill_and_replace(victim, Failure::Killed)?;
+                }
+                self.next = Some(Instant::now() + self.interval());
+            }
+            Hazard::Pause => {
+                self.pauses += 1;
+                if self.agents[victim] {
+                    session.control().process(victim).strike(Strike::Pause);
+                } else {
+                    session.signal(victim, Signal::STOP);
+                }
+                self.paused = Some(victim);
+                self.next = Some(Instant::now() + self.pause);
+            }
+            Hazard::Concurrency | Hazard::PowerLoss | Hazard::IoError => {}
+        }
+        Ok(())
+    }
+
+    /// Lets whoever is paused go on.
+    fn relent(&mut self, session: &Session<'_>) {
+        if let Some(victim) = self.paused.take() {
+            if self.agents[victim] {
+                session.control().process(victim).strike(Strike::Resume);
+            } else {
+                session.signal(victim, Signal::CONT);
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The stress engine: real processes that run freely against each other, in a closed loop or at a
+//! fixed rate, while the environment kills or pauses them.
+//!
+//! A run is a sequence of short executions. Each has a state directory of its own, starts all
+//! clients in the same instant, ends with an audit by a process that took no part, and is checked
+//! as a whole. The processes live through all executions of a plan, so that an execution costs
+//! little and the instant at which the clients meet, which races need most, comes often.
+//!
+//! What it finds is real; what it does not find may still be there: the best verdict is
+//! `not-observed`.
+
+mod execution;
+mod measure;
+mod probe;
+mod session;
+mod tally;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tearproof_core::claim::Hazard;
+use tearproof_core::history::{History, MalformedHistory};
+use tearproof_core::object::{Object, Operation};
+use tearproof_core::plan::Plan;
+use tearproof_core::run::{Cell, ErrorCount, Latency, TornReads};
+use tearproof_core::scenario::Lifetime;
+use tearproof_core::verdict::Findings;
+
+pub use session::Trouble;
+
+use crate::process::{Executable, Interrupt, StateRoot};
+use crate::worker::{Opener, Specification, Strategies};
+use execution::Stage;
+use measure::Measurements;
+use probe::Probe;
+use session::Session;
+use tally::Tally;
+
+/// The first execution is this short, so that the first verdict comes soon; the next ones double
+/// up to the plan's limit.
+const FIRST_EXECUTION: Duration = Duration::from_millis(8);
+
+/// What the engine is given beside the plan.
+pub struct Surroundings<'a> {
+    /// How this binary is run again.
+    pub executable: &'a Executable,
+    /// The strategies.
+    pub strategies: &'a dyn Strategies,
+    /// The checker.
+    pub check: &'a dyn Fn(&History) -> Result<Findings, MalformedHistory>,
+    /// Called after each execution with its history and findings.
+    pub observe: &'a mut dyn FnMut(&History, &Findings),
+    /// Whether to stop.
+    pub interrupt: &'a Interrupt,
+    /// Whether to stop at the first violation.
+    pub stop_at_violation: bool,
+}
+
+/// What a plan brought.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    /// One cell a guarantee.
+    pub cells: Vec<Cell>,
+    /// Latency by operation.
+    pub latency: BTreeMap<Operation, Latency>,
+    /// Completed operations a second.
+    pub throughput_per_s: BTreeMap<Operation, f64>,
+    /// Torn reads among all reads.
+    pub torn_reads: Option<TornReads>,
+    /// Messages of failed operations.
+    pub errors: Vec<ErrorCount>,
+    /// What went wrong in the harness's own house.
+    pub problems: Vec<String>,
+}
+
+/// Runs a plan until its budget is spent. What goes wrong on the way is part of the result: nothing
+/// that was measured before is lost.
+pub fn run(plan: &Plan, root: &StateRoot, surroundings: &mut Surroundings<'_>) -> Measured {
+    let mut state =
+        State { tally: Tally::default(), kills: 0, pauses: 0, measurements: None, problems: Vec::new() };
+    if let Err(trouble) = state.run(plan, root, surroundings) {
+        let trouble = trouble.to_string();
+        state.tally.limit(&trouble);
+        state.problems.push(trouble);
+    }
+    let kills = (plan.hazard == Hazard::Kill).then_some(state.kills);
+    let pauses = (plan.hazard == Hazard::Pause).then_some(state.pauses);
+    let mut measured = Measured {
+        cells: state.tally.cells(plan.hazard, kills, pauses),
+        problems: state.problems,
+        ..Measured::default()
+    };
+    if let Some(measurements) = state.measurements {
+        measured.latency = measurements.latency();
+        measured.throughput_per_s = measurements.throughput_per_s();
+        measured.torn_reads = measurements.torn_reads();
+        measured.errors = measurements.errors();
+    }
+    measured
+}
+
+struct State {
+    tally: Tally,
+    kills: u64,
+    pauses: u64,
+    measurements: Option<Measurements>,
+    problems: Vec<String>,
+}
+
+impl State {
+    fn run(
+        &mut self,
+        plan: &Plan,
+        root: &StateRoot,
+        surroundings: &mut Surroundings<'_>,
+    ) -> Result<(), Trouble> {
+        let needs_server = |name: &str| {
+            plan.scenario.program(name).is_none()
+                && surroundings.strategies.built_in(name).is_some_and(|strategy| strategy.has_server())
+        };
+        let specification = Specification::new(plan.clone(), root.path().to_owned(), needs_server);
+        let opener = Opener::new(
+            &specification,
+            surroundings.strategies,
+            &plan.strategy,
+            tearproof_core::scenario::Via::File,
+            Lifetime::Session,
+        )
+        .ok_or_else(|| Trouble::Processes(format!("there is no strategy `{}`", plan.strategy)))?;
+        let (memory, layout, json) = Session::memory(&specification)?;
+        let mut session = Session::start(&specification, &memory, layout, &json, surroundings.executable)?;
+        let stage = Stage {
+            specification: &specification,
+            memory: &memory,
+            opener: &opener,
+            interrupt: surroundings.interrupt,
+        };
+        let outcome = self.executions(plan, &stage, &mut session, surroundings);
+        self.problems.extend(session.problems().iter().cloned());
+        outcome
+    }
+
+    fn executions(
+        &mut self,
+        plan: &Plan,
+        stage: &Stage<'_>,
+        session: &mut Session<'_>,
+        surroundings: &mut Surroundings<'_>,
+    ) -> Result<(), Trouble> {
+        let limits = &plan.scenario.stress;
+        // A pause longer than the execution would show nothing.
+        let longest = match plan.hazard {
+            Hazard::Pause => limits.execution.max(limits.pause * 3),
+            _ => limits.execution,
+        };
+        let mut length = match plan.hazard {
+            Hazard::Pause => longest,
+            _ => FIRST_EXECUTION.min(longest),
+        };
+        let begun = Instant::now();
+        let mut first_go: Option<u64> = None;
+        let mut first = 1;
+        if plan.hazard == Hazard::Concurrency && plan.scenario.state.object != Object::Lock {
+            for probe in Probe::ALL {
+                if let Some(executed) = stage.probe(session, first, probe)? {
+                    self.judge(&executed.history, 0, surroundings)?;
+                }
+                first += 1;
+            }
+        }
+        for execution in first.. {
+            let executed = stage.execute(session, execution, length)?;
+            let first_go = *first_go.get_or_insert(executed.go_ns);
+            self.kills += executed.kills;
+            self.pauses += executed.pauses;
+            let measurements = self
+                .measurements
+                .get_or_insert_with(|| Measurements::since(first_go + limits.warm_up.as_nanos() as u64));
+            measurements.add(&executed.events, executed.go_ns, session.auditor_client(), plan.hazard);
+            self.judge(&executed.history, (executed.go_ns - first_go) / 1_000_000, surroundings)?;
+            let enough = surroundings.stop_at_violation && self.tally.any_violation();
+            if enough || begun.elapsed() >= plan.budget || surroundings.interrupt.raised() {
+                break;
+            }
+            length = (length * 2).min(longest);
+        }
+        Ok(())
+    }
+
+    fn judge(
+        &mut self,
+        history: &History,
+        after_ms: u64,
+        surroundings: &mut Surroundings<'_>,
+    ) -> Result<(), Trouble> {
+        let findings = (surroundings.check)(history)
+            .map_err(|error| Trouble::Processes(format!("checking an execution: {error}")))?;
+        (surroundings.observe)(history, &findings);
+        self.tally.add(findings, history.events.len() as u64 / 2, after_ms);
+        Ok(())
+    }
+}

@@ -1,0 +1,169 @@
+//! Findings of many executions, added up to one verdict a guarantee. The worst wins: a breach
+//! outweighs a limit, and a limit outweighs any number of executions without a finding.
+
+use std::collections::BTreeMap;
+
+use tearproof_core::claim::{AnomalyKind, Engine, Guarantee, Hazard};
+use tearproof_core::run::Cell;
+use tearproof_core::verdict::{Anomaly, Finding, Findings, Scope, Verdict};
+
+/// What is known of each guarantee so far.
+#[derive(Default)]
+pub struct Tally {
+    guarantees: BTreeMap<Guarantee, Known>,
+    executions: u64,
+    operations: u64,
+}
+
+#[derive(Default)]
+struct Known {
+    applicable: bool,
+    limit: Option<String>,
+    anomalies: BTreeMap<AnomalyKind, Anomaly>,
+}
+
+impl Tally {
+    /// Adds the findings of one execution. `after_ms` is when it began, counted from the moment in
+    /// which the clients of the first one were let loose.
+    pub fn add(&mut self, findings: Findings, operations: u64, after_ms: u64) {
+        self.executions += 1;
+        self.operations += operations;
+        for (guarantee, finding) in findings {
+            let known = self.guarantees.entry(guarantee).or_default();
+            match finding {
+                Finding::NotApplicable => {}
+                Finding::Holds => known.applicable = true,
+                Finding::Inconclusive(reason) => {
+                    known.applicable = true;
+                    known.limit.get_or_insert(reason);
+                }
+                Finding::Violated(anomalies) => {
+                    known.applicable = true;
+                    for anomaly in anomalies {
+                        known.add(anomaly, after_ms);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes a limit that concerns every guarantee.
+    pub fn limit(&mut self, reason: &str) {
+        for &guarantee in Guarantee::ALL {
+            let known = self.guarantees.entry(guarantee).or_default();
+            known.limit.get_or_insert_with(|| reason.to_owned());
+        }
+    }
+
+    /// Whether anything was seen broken.
+    pub fn any_violation(&self) -> bool {
+        self.guarantees.values().any(|known| !known.anomalies.is_empty())
+    }
+
+    /// One cell a guarantee that was looked at.
+    pub fn cells(&self, hazard: Hazard, kills: Option<u64>, pauses: Option<u64>) -> Vec<Cell> {
+        self.guarantees
+            .iter()
+            .filter(|(_, known)| known.applicable || self.executions == 0)
+            .map(|(&guarantee, known)| {
+                let verdict = if !known.anomalies.is_empty() {
+                    Verdict::Violated
+                } else if known.limit.is_some() {
+                    Verdict::Inconclusive
+                } else {
+                    Verdict::NotObserved
+                };
+                Cell {
+                    guarantee,
+                    hazard,
+                    engine: Engine::Stress,
+                    verdict,
+                    claimed: false,
+                    scope: Scope {
+                        executions: self.executions,
+                        exhausted: false,
+                        operations: Some(self.operations),
+                        preemption_bound: None,
+                        limit: known.limit.clone(),
+                        kills,
+                        pauses,
+                    },
+                    anomalies: known.anomalies.values().cloned().collect(),
+                }
+            })
+            .collect()
+    }
+}
+
+impl Known {
+    fn add(&mut self, mut anomaly: Anomaly, after_ms: u64) {
+        anomaly.first_after_ms = Some(after_ms + anomaly.first_after_ms.unwrap_or(0));
+        match self.anomalies.get_mut(&anomaly.kind) {
+            None => {
+                self.anomalies.insert(anomaly.kind, anomaly);
+            }
+            Some(known) => {
+                known.count += anomaly.count;
+                for (kind, count) in anomaly.by_kind {
+                    *known.by_kind.entry(kind).or_default() += count;
+                }
+                // The shortest evidence is the best.
+                if anomaly.witness.steps.len() < known.witness.steps.len() {
+                    known.witness = anomaly.witness;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tearproof_core::verdict::Witness;
+
+    fn torn(count: u64) -> Finding {
+        Finding::Violated(vec![Anomaly {
+            kind: AnomalyKind::TornRead,
+            count,
+            first_after_ms: None,
+            by_kind: BTreeMap::from([("empty".to_owned(), count)]),
+            witness: Witness { explanation: "torn".to_owned(), steps: Vec::new(), replay: None },
+        }])
+    }
+
+    fn verdict(tally: &Tally, guarantee: Guarantee) -> Verdict {
+        let cells = tally.cells(Hazard::Concurrency, None, None);
+        cells.iter().find(|cell| cell.guarantee == guarantee).expect("a cell").verdict
+    }
+
+    #[test]
+    fn the_worst_finding_wins_in_whatever_order_they_come() {
+        let mut tally = Tally::default();
+        tally.add(vec![(Guarantee::AtomicReads, Finding::Holds)], 10, 0);
+        assert_eq!(verdict(&tally, Guarantee::AtomicReads), Verdict::NotObserved);
+        tally.add(vec![(Guarantee::AtomicReads, Finding::Inconclusive("ring full".to_owned()))], 10, 5);
+        assert_eq!(verdict(&tally, Guarantee::AtomicReads), Verdict::Inconclusive);
+        tally.add(vec![(Guarantee::AtomicReads, torn(2))], 10, 7);
+        tally.add(vec![(Guarantee::AtomicReads, torn(3))], 10, 9);
+        tally.add(vec![(Guarantee::AtomicReads, Finding::Holds)], 10, 11);
+        assert_eq!(verdict(&tally, Guarantee::AtomicReads), Verdict::Violated);
+        let cells = tally.cells(Hazard::Concurrency, None, None);
+        let anomaly = &cells[0].anomalies[0];
+        assert_eq!((anomaly.count, anomaly.first_after_ms, anomaly.by_kind["empty"]), (5, Some(7), 5));
+        assert_eq!((cells[0].scope.executions, cells[0].scope.operations), (5, Some(50)));
+    }
+
+    #[test]
+    fn what_does_not_apply_has_no_cell() {
+        let mut tally = Tally::default();
+        tally.add(vec![(Guarantee::MutualExclusion, Finding::NotApplicable)], 1, 0);
+        assert!(tally.cells(Hazard::Concurrency, None, None).is_empty());
+    }
+
+    #[test]
+    fn a_run_that_never_ran_is_inconclusive_and_not_silent() {
+        let mut tally = Tally::default();
+        tally.limit("no process could be started");
+        assert_eq!(verdict(&tally, Guarantee::AtomicReads), Verdict::Inconclusive);
+    }
+}

@@ -1,0 +1,299 @@
+//! What a client does in one execution: it opens the strategy, waits for the start, performs
+//! operations until the time or its share is over, and records each of them.
+//!
+//! Nothing is computed between an invocation and the system calls of the operation, nor between
+//! its return and the clock; whether a read was whole is judged afterwards.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use tearproof_core::document::{Defect, Stamp};
+use tearproof_core::history::Failure;
+use tearproof_core::log::{render_record, verify_log};
+use tearproof_core::object::{Object, Operation};
+use tearproof_core::scenario::ClientRole;
+use tearproof_core::set::{element_name, verify_set};
+use tearproof_core::strategy::{Client, ClientContext, Found, StrategyError};
+
+use super::control::{Moment, Step};
+use super::{PartKind, Session};
+use crate::program::ChildSlot;
+use crate::record::{OPERATION_WORDS, RawPayload, Recorder, now_ns, ring_at};
+
+/// A critical section shorter than this is spent spinning: a sleep would be longer.
+const SHORTEST_SLEEP: Duration = Duration::from_micros(60);
+
+impl Session<'_> {
+    /// One thread of a client in one execution.
+    pub(super) fn thread(&self, execution: u32, thread: usize, others: Option<&Barrier>) -> io::Result<()> {
+        let PartKind::Client(role) = self.specification.processes[self.index].kind else {
+            return Err(io::Error::other("only clients play"));
+        };
+        let role = &self.specification.plan.scenario.clients[role];
+        let mut player = self.player(execution, thread)?;
+        let last = others.is_none_or(|barrier| barrier.wait().is_leader());
+        if last {
+            self.complete(execution, Step::Open)?;
+        }
+        let go = Moment::new(execution, Step::Go);
+        let mut now = self.control.moment();
+        while now < go {
+            now = self.control.wait_past(now);
+        }
+        player.play(role);
+        let Player { client, slot, .. } = player;
+        self.put_back(thread, client, slot);
+        let last = others.is_none_or(|barrier| barrier.wait().is_leader());
+        if last {
+            self.complete(execution, Step::Go)?;
+        }
+        Ok(())
+    }
+
+    /// What the auditor does.
+    pub(super) fn perform_audit(&self, execution: u32) -> io::Result<()> {
+        let mut player = self.player(execution, 0)?;
+        for &operation in self.specification.audit() {
+            player.perform(operation, None, Duration::ZERO);
+        }
+        let Player { client, slot, .. } = player;
+        self.put_back(0, client, slot);
+        Ok(())
+    }
+
+    /// Acquires the lock and keeps it.
+    pub(super) fn take_lock(&self, execution: u32) -> io::Result<Box<dyn Client>> {
+        let mut player = self.player(execution, 0)?;
+        player.recorder.invoke(Operation::Acquire, None, None);
+        let answer = player.client.acquire(player.context.patience);
+        let returned = now_ns();
+        match answer {
+            Ok(held) => {
+                let payload = RawPayload::Entered { held: held.still };
+                player.recorder.ok_at(returned, Operation::Acquire, &payload);
+                Ok(player.client)
+            }
+            Err(error) => Err(io::Error::other(format!("taking the lock beforehand: {error}"))),
+        }
+    }
+
+    fn player(&self, execution: u32, thread: usize) -> io::Result<Player<'_>> {
+        let index = self.specification.processes[self.index].first_thread + thread;
+        let line = self.control.thread(index);
+        let layout = self.control.layout();
+        let number = line.client().load(Ordering::SeqCst);
+        let context = self.specification.context(execution, number);
+        let (client, slot) =
+            self.open(thread, &context).map_err(|error| io::Error::other(format!("opening: {error}")))?;
+        let seed = self.specification.plan.seed_for(&[u64::from(execution), u64::from(number)]);
+        Ok(Player {
+            session: self,
+            thread: index,
+            recorder: Recorder::new(
+                ring_at(self.memory, layout.ring_start(index), layout.ring).producer(),
+                number,
+            ),
+            client,
+            slot,
+            context,
+            sequence: 0,
+            buffer: Vec::new(),
+            document: Vec::new(),
+            random: SmallRng::seed_from_u64(seed),
+            lenient: !self.specification.all_built_in(),
+        })
+    }
+}
+
+/// A client at work.
+struct Player<'s> {
+    session: &'s Session<'s>,
+    thread: usize,
+    recorder: Recorder<'s>,
+    client: Box<dyn Client>,
+    slot: Option<Arc<ChildSlot>>,
+    context: ClientContext,
+    sequence: u32,
+    buffer: Vec<u8>,
+    document: Vec<u8>,
+    random: SmallRng,
+    lenient: bool,
+}
+
+impl Player<'_> {
+    fn play(&mut self, role: &ClientRole) {
+        let limits = &self.session.specification.plan.scenario.stress;
+        let most = role.operations.unwrap_or(limits.operations);
+        let weights: u32 = role.does.iter().map(|&(_, weight)| weight).sum();
+        let period_ns = role.rate.map(|rate| (1e9 / rate) as u64);
+        let begun_ns = now_ns();
+        for count in 0..most {
+            let deadline_ns = self.session.control.deadline_ns().load(Ordering::SeqCst);
+            let intended_ns = period_ns.map(|period_ns| begun_ns + u64::from(count) * period_ns);
+            if intended_ns.unwrap_or(0).max(now_ns()) >= deadline_ns {
+                break;
+            }
+            // A section is two operations.
+            if !self.recorder.has_room(2 * OPERATION_WORDS) {
+                self.session.control.thread(self.thread).stopped_for_room().fetch_add(1, Ordering::SeqCst);
+                break;
+            }
+            if let Some(intended_ns) = intended_ns {
+                let early = intended_ns.saturating_sub(now_ns());
+                if early > 0 {
+                    std::thread::sleep(Duration::from_nanos(early));
+                }
+            }
+            let operation = self.choose(role, weights);
+            self.perform(operation, intended_ns, role.hold);
+        }
+    }
+
+    fn choose(&mut self, role: &ClientRole, weights: u32) -> Operation {
+        if let [(operation, _)] = role.does[..] {
+            return operation;
+        }
+        let mut left = self.random.random_range(0..weights);
+        for &(operation, weight) in &role.does {
+            if left < weight {
+                return operation;
+            }
+            left -= weight;
+        }
+        unreachable!("the weights add up")
+    }
+
+    fn next_stamp(&mut self) -> Stamp {
+        self.sequence += 1;
+        Stamp::new(self.context.client, self.sequence)
+    }
+
+    fn perform(&mut self, operation: Operation, intended_ns: Option<u64>, hold: Duration) {
+        match operation {
+            Operation::Read => {
+                self.recorder.invoke(operation, None, intended_ns);
+                let answer = self.client.read(&mut self.buffer);
+                let returned = now_ns();
+                match answer {
+                    Ok(found) => {
+                        let seen = self.seen(found);
+                        self.recorder.ok_at(returned, operation, &seen);
+                    }
+                    Err(error) => self.failed(returned, operation, error),
+                }
+            }
+            Operation::Write | Operation::Cas => {
+                let stamp = self.next_stamp();
+                self.context.shape.render(stamp, &mut self.document);
+                self.recorder.invoke(Operation::Write, Some(stamp), intended_ns);
+                let answer = self.client.write(&self.document);
+                self.changed(now_ns(), Operation::Write, answer);
+            }
+            Operation::Update => {
+                let stamp = self.next_stamp();
+                let element = element_name(stamp);
+                self.recorder.invoke(operation, Some(stamp), intended_ns);
+                let answer = self.client.update(&element);
+                self.changed(now_ns(), operation, answer);
+            }
+            Operation::Append => {
+                let stamp = self.next_stamp();
+                let record = render_record(stamp, self.context.shape.size);
+                self.recorder.invoke(operation, Some(stamp), intended_ns);
+                let answer = self.client.append(&record);
+                self.changed(now_ns(), operation, answer);
+            }
+            Operation::Acquire | Operation::Release => self.section(intended_ns, hold),
+        }
+    }
+
+    /// Acquire, hold, release. In the section the client writes to a protected resource, once at
+    /// either end: one that knows fencing tokens refuses whoever comes with an old one.
+    fn section(&mut self, intended_ns: Option<u64>, hold: Duration) {
+        self.recorder.invoke(Operation::Acquire, None, intended_ns);
+        let answer = self.client.acquire(self.context.patience);
+        let held = match answer {
+            Ok(held) => held,
+            Err(error) => return self.failed(now_ns(), Operation::Acquire, error),
+        };
+        let accepted = self.write_protected(held.token);
+        let entered = now_ns();
+        self.recorder.ok_at(entered, Operation::Acquire, &RawPayload::Entered { held: held.still });
+        let inside = self.session.control.thread(self.thread);
+        inside.inside().store(1, Ordering::SeqCst);
+        if hold >= SHORTEST_SLEEP {
+            std::thread::sleep(hold);
+        } else {
+            let until = entered + hold.as_nanos() as u64;
+            while now_ns() < until {
+                std::hint::spin_loop();
+            }
+        }
+        let refused = !(accepted && self.write_protected(held.token));
+        inside.inside().store(0, Ordering::SeqCst);
+        self.recorder.invoke_with(Operation::Release, &RawPayload::Left { refused }, None);
+        let answer = self.client.release();
+        self.changed(now_ns(), Operation::Release, answer);
+    }
+
+    /// Whether the protected resource takes a write that comes with this token. Without tokens it
+    /// takes everything.
+    fn write_protected(&self, token: Option<u64>) -> bool {
+        let Some(token) = token else { return true };
+        self.session.control.fence().fetch_max(token, Ordering::SeqCst) <= token
+    }
+
+    fn changed(&mut self, returned: u64, operation: Operation, answer: Result<(), StrategyError>) {
+        match answer {
+            Ok(()) => self.recorder.ok_at(returned, operation, &RawPayload::None),
+            Err(error) => self.failed(returned, operation, error),
+        }
+    }
+
+    fn failed(&mut self, returned: u64, operation: Operation, error: StrategyError) {
+        match error {
+            StrategyError::Failed { failure, message } => {
+                self.recorder.fail_at(returned, operation, failure, &message);
+            }
+            StrategyError::Unknown { failure, message } => {
+                self.recorder.info_at(returned, operation, failure, &message);
+            }
+            StrategyError::Unsupported(what) => {
+                let message = format!("{what} is not supported");
+                self.recorder.fail_at(returned, operation, Failure::Error, &message);
+            }
+            StrategyError::Torn { kind, message } => {
+                self.recorder.ok_at(returned, operation, &RawPayload::Torn(kind, message));
+            }
+        }
+    }
+
+    /// What a completed read saw.
+    fn seen(&self, found: Found) -> RawPayload {
+        if found == Found::Absent {
+            return RawPayload::Absent;
+        }
+        let torn = |defect: Defect| RawPayload::Torn(defect.kind, defect.detail);
+        let context = &self.context;
+        match context.object {
+            Object::Register => {
+                let verified = if self.lenient {
+                    context.shape.verify_content(&self.buffer)
+                } else {
+                    context.shape.verify(&self.buffer)
+                };
+                verified.map_or_else(torn, RawPayload::Value)
+            }
+            Object::Set => {
+                let counted = !self.lenient;
+                verify_set(context.format, &self.buffer, counted).map_or_else(torn, RawPayload::List)
+            }
+            Object::Log => verify_log(&self.buffer).map_or_else(torn, RawPayload::List),
+            Object::Lock => RawPayload::None,
+        }
+    }
+}
