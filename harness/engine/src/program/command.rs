@@ -19,11 +19,12 @@ use tearproof_core::history::Failure;
 use tearproof_core::object::{Object, Operation};
 use tearproof_core::strategy::{Client, Found, Held, StrategyError};
 
+use super::content::render_elements;
 use super::process::{Interruption, Process, describe};
 use super::settings::Settings;
 use super::slot::ChildSlot;
 use super::template::{Places, mentions};
-use super::worker::{START_ATTEMPTS, render_elements};
+use super::worker::START_ATTEMPTS;
 
 /// The kernel's limit on one argument, its final zero included (MAX_ARG_STRLEN).
 const ARGUMENT_LIMIT: usize = 128 * 1024;

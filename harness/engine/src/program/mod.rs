@@ -11,11 +11,13 @@
 
 mod base64;
 mod command;
+mod content;
 mod message;
 mod process;
 mod serve;
 mod settings;
 mod slot;
+mod starter;
 mod stderr;
 mod template;
 #[cfg(test)]
@@ -92,7 +94,7 @@ impl ProgramStrategy {
     }
 
     /// Opens a client, with the slot through which hazards reach its process. A worker that lives
-    /// for the session is started here and now, on the calling thread; it dies with that thread.
+    /// for the session is started here and now.
     ///
     /// # Errors
     /// When the program cannot be started or does not become ready. The message names the command,

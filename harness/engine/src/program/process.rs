@@ -8,8 +8,8 @@
 //! The child leads a process group of its own, which is killed as a whole before the child is
 //! reaped; a background process that a child leaves in its group ends with it. What leaves the
 //! group by `setsid`, as a daemon does, is out of reach: it is neither killed nor waited for, and
-//! stopping it is up to the user. If the thread that started a child ends without dropping it
-//! (the agent was killed), the kernel kills the child, but only the child itself.
+//! stopping it is up to the user. If the agent itself is killed, the kernel kills the child, but
+//! only the child itself; its descendants see the end of their standard input.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -29,6 +29,7 @@ use rustix::process::{
 };
 
 use super::slot::{ChildSlot, Exit};
+use super::starter;
 use super::stderr::StderrTail;
 
 const CHUNK: usize = 64 * 1024;
@@ -144,7 +145,7 @@ impl Process {
         unsafe {
             command.pre_exec(before_exec);
         }
-        let mut child = command.spawn()?;
+        let mut child = starter::start(command)?;
         let pid = child.id();
         let file = |fd: OwnedFd| nonblocking(File::from(fd));
         let pipes = (|| {

@@ -10,6 +10,8 @@ use tearproof_core::object::Object;
 use tearproof_core::scenario::Program;
 use tearproof_core::strategy::{ClientContext, StrategyError};
 
+use super::process::Interruption;
+
 /// No program may take less than this to become ready before it is called stuck: interpreters on
 /// a loaded machine are slow to start.
 const START_TIMEOUT_MIN: Duration = Duration::from_secs(10);
@@ -83,6 +85,17 @@ impl Settings {
         self.dir = spelt(&context.dir)?;
         self.line_limit = line_limit(context);
         Ok(())
+    }
+
+    /// What an interruption means, in words.
+    pub fn explain(&self, interruption: &Interruption) -> String {
+        match interruption {
+            Interruption::Ended => "it ended".to_owned(),
+            Interruption::Closed => "closed its standard output".to_owned(),
+            Interruption::TimedOut => "took too long".to_owned(),
+            Interruption::TooLong => format!("printed more than {} bytes", self.line_limit),
+            Interruption::Broken(call, error) => format!("cannot be talked to: {call}: {error}"),
+        }
     }
 
     /// Why a program could not be started, with a hint.

@@ -71,9 +71,10 @@ impl ChildSlot {
         self.lock().child.as_ref().map(Child::id)
     }
 
-    /// Whether there is a child and it has not ended. A client that holds a lock in a process which
-    /// is gone holds it no more, since some time that nobody knows: the end of its critical section
-    /// must not be recorded as if it had released the lock then.
+    /// Whether there is a child and it has not ended. A worker that acquired a lock and has ended
+    /// may have lost the lock with its life, at a time that nobody knows: a critical section that
+    /// began with a child ([`ChildSlot::pid`]) and ends without one must not be recorded as if its
+    /// holder had kept the lock until now.
     pub fn is_alive(&self) -> bool {
         !self.has_ended()
     }

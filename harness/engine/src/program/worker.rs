@@ -13,14 +13,12 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tearproof_core::document::{Format, TornKind};
 use tearproof_core::history::Failure;
 use tearproof_core::object::Operation;
 use tearproof_core::scenario::Lifetime;
-use tearproof_core::set::{SetDocument, parse_element};
 use tearproof_core::strategy::{Client, ClientContext, Found, Held, StrategyError};
 
-use super::base64;
+use super::content::{NoContent, excerpt};
 use super::message::{Answer, Argument, Kind, PROTOCOL, write_hello, write_operation, write_stop};
 use super::process::{Interruption, Process, describe};
 use super::settings::Settings;
@@ -348,8 +346,8 @@ impl Client for WorkerClient {
         let answer = self.perform(Operation::Read, Argument::None, self.settings.timeout)?;
         match self.settings.content(answer, into) {
             Ok(found) => Ok(found),
-            Err(Content::Torn(error)) => Err(error),
-            Err(Content::Wrong(reason)) => Err(self.broken(Operation::Read, Failure::Error, reason)),
+            Err(NoContent::Torn(error)) => Err(error),
+            Err(NoContent::Wrong(reason)) => Err(self.broken(Operation::Read, Failure::Error, reason)),
         }
     }
 
@@ -393,70 +391,6 @@ impl Drop for WorkerClient {
     }
 }
 
-/// Why the answer to a read brought no content.
-enum Content {
-    /// It is evidence of a torn read.
-    Torn(StrategyError),
-    /// It is no answer to a read.
-    Wrong(String),
-}
-
-impl Settings {
-    /// Puts what a read answered into `into`.
-    fn content(&self, answer: Answer, into: &mut Vec<u8>) -> Result<Found, Content> {
-        into.clear();
-        if answer.missing == Some(true) {
-            return Ok(Found::Absent);
-        }
-        if let Some(text) = answer.value {
-            into.extend_from_slice(text.as_bytes());
-        } else if let Some(text) = answer.value_base64 {
-            let bytes = base64::decode(&text).ok_or_else(|| {
-                Content::Wrong("answered a read with a value_base64 that is no base64".to_owned())
-            })?;
-            into.extend_from_slice(&bytes);
-        } else if let Some(elements) = answer.elements {
-            *into = render_elements(self.format, elements).map_err(Content::Torn)?;
-        } else if let Some(records) = answer.records {
-            for record in records {
-                into.extend_from_slice(record.as_bytes());
-                into.push(b'\n');
-            }
-        } else {
-            return Err(Content::Wrong(
-                "answered a read with `ok` and with none of \"value\", \"value_base64\", \"elements\", \
-                 \"records\" and \"missing\":true"
-                    .to_owned(),
-            ));
-        }
-        Ok(Found::Present)
-    }
-
-    /// What an interruption means, in words.
-    pub fn explain(&self, interruption: &Interruption) -> String {
-        match interruption {
-            Interruption::Ended => "it ended".to_owned(),
-            Interruption::Closed => "closed its standard output".to_owned(),
-            Interruption::TimedOut => "took too long".to_owned(),
-            Interruption::TooLong => format!("printed more than {} bytes", self.line_limit),
-            Interruption::Broken(call, error) => format!("cannot be talked to: {call}: {error}"),
-        }
-    }
-}
-
-/// The document of a set with these elements, its count included, so that the harness verifies it
-/// as one that a built-in strategy wrote. A name that no client can have added would be misread or
-/// spoil the document, so it is reported here.
-pub(super) fn render_elements(format: Format, elements: Vec<String>) -> Result<Vec<u8>, StrategyError> {
-    if let Some(name) = elements.iter().find(|name| parse_element(name).is_none()) {
-        return Err(StrategyError::Torn {
-            kind: TornKind::Foreign,
-            message: format!("element {} that no client added", excerpt(name.as_bytes())),
-        });
-    }
-    Ok(SetDocument { elements, count: None }.render(format))
-}
-
 /// The operations of a worker that greeted with this line.
 fn greeting(line: &[u8]) -> Result<Option<Vec<Operation>>, String> {
     let answer: Answer = serde_json::from_slice(line).map_err(|error| {
@@ -472,17 +406,6 @@ fn greeting(line: &[u8]) -> Result<Option<Vec<Operation>>, String> {
     }
     // Operations that a later version may know are none of our business.
     Ok(answer.ops.map(|names| names.iter().filter_map(|name| name.parse().ok()).collect()))
-}
-
-/// The beginning of the bytes as printable text.
-pub(super) fn excerpt(bytes: &[u8]) -> String {
-    let shown = &bytes[..bytes.len().min(80)];
-    match std::str::from_utf8(shown) {
-        Ok(text) if !text.contains(char::is_control) => {
-            format!("`{text}`{}", if shown.len() < bytes.len() { "…" } else { "" })
-        }
-        _ => format!("`{}`{}", shown.escape_ascii(), if shown.len() < bytes.len() { "…" } else { "" }),
-    }
 }
 
 /// The same error, of an operation that the program never heard of.
