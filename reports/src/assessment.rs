@@ -191,3 +191,92 @@ pub fn in_words(claims: &[Claim]) -> String {
 pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use tearproof_core::claim::{AnomalyKind, Engine};
+
+    use super::*;
+    use crate::sample;
+
+    const READS: Claim = Claim::new(Guarantee::AtomicReads, Hazard::Kill);
+    const UPDATES: Claim = Claim::new(Guarantee::NoLostUpdates, Hazard::Kill);
+    const PROGRESS: Claim = Claim::new(Guarantee::Progress, Hazard::Kill);
+
+    fn strategy(looked_at: &[Claim], claims: &[Claim]) -> StrategyRun {
+        sample::strategy("mine", looked_at, claims)
+    }
+
+    fn judged(strategy: StrategyRun) -> Assessment {
+        // Another strategy was looked at in both respects, so both count as tested.
+        let other = sample::strategy("other", &[READS, UPDATES], &[]);
+        let scenario = sample::scenario("index", vec![READS, UPDATES], vec![strategy, other]);
+        assess(&scenario, &scenario.strategies[0])
+    }
+
+    #[test]
+    fn the_verdict_of_two_engines_is_the_one_that_decides_the_exit_code() {
+        use Verdict::{Inconclusive, NotApplicable, NotObserved, Verified, Violated};
+        for (stress, explore, both) in [
+            (NotObserved, Verified, Verified),
+            (NotObserved, Violated, Violated),
+            (Violated, Inconclusive, Violated),
+            (NotObserved, Inconclusive, Inconclusive),
+            (Inconclusive, Verified, Inconclusive),
+            (NotApplicable, NotObserved, NotObserved),
+        ] {
+            for (first, second) in [(stress, explore), (explore, stress)] {
+                let mut strategy = strategy(&[READS, READS], &[READS]);
+                strategy.verdicts[0].verdict = first;
+                strategy.verdicts[1].verdict = second;
+                strategy.verdicts[1].engine = Engine::Explore;
+                assert_eq!(known(&strategy)[&READS], Known { verdict: both, claimed: true });
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_kept_every_tested_requirement_is_recommended() {
+        assert_eq!(judged(strategy(&[READS, UPDATES], &[])), Assessment::Recommended);
+        let broken =
+            sample::breaks(strategy(&[READS, UPDATES], &[]), AnomalyKind::LostUpdate, 1, &[Hazard::Kill]);
+        assert_eq!(judged(broken), Assessment::Unfit(vec![UPDATES]));
+        // Nobody looked at one of them for this strategy, though somebody did for another.
+        assert_eq!(judged(strategy(&[READS], &[])), Assessment::Undecided(vec![UPDATES]));
+        let mut open = strategy(&[READS, UPDATES], &[]);
+        sample::set(&mut open, Guarantee::AtomicReads, Hazard::Kill, Verdict::Inconclusive);
+        assert_eq!(judged(open), Assessment::Undecided(vec![READS]));
+    }
+
+    #[test]
+    fn what_is_wrong_on_purpose_or_breaks_its_own_claim_is_not_recommended() {
+        let mut canary = strategy(&[READS, UPDATES], &[]);
+        canary.broken = true;
+        assert_eq!(judged(canary), Assessment::Suspect);
+        let liar = strategy(&[READS, UPDATES, PROGRESS], &[PROGRESS]);
+        let liar = sample::breaks(liar, AnomalyKind::StuckLock, 1, &[Hazard::Kill]);
+        assert_eq!(judged(liar), Assessment::Unreliable(vec![PROGRESS]));
+    }
+
+    #[test]
+    fn what_no_engine_tested_is_said_of_the_scenario_and_not_held_against_a_strategy() {
+        let power = Claim::new(Guarantee::AtomicReads, Hazard::PowerLoss);
+        let scenario =
+            sample::scenario("index", vec![READS, power], vec![strategy(&[READS], &[READS, power])]);
+        assert_eq!(tested_requirements(&scenario), (vec![READS], vec![power]));
+        assert_eq!(assess(&scenario, &scenario.strategies[0]), Assessment::Recommended);
+        assert_eq!(unseen_claims(&scenario.strategies[0]), [power]);
+        let nothing = sample::scenario("index", vec![power], vec![strategy(&[READS], &[])]);
+        assert_eq!(assess(&nothing, &nothing.strategies[0]), Assessment::Unasked);
+    }
+
+    #[test]
+    fn claims_that_share_their_hazards_are_named_together() {
+        let power = Claim::new(Guarantee::Durability, Hazard::PowerLoss);
+        assert_eq!(
+            in_words(&[power, UPDATES, READS, Claim::new(Guarantee::AtomicReads, Hazard::Concurrency)]),
+            "atomic-reads under concurrency, kill; no-lost-updates under kill; durability under power-loss"
+        );
+        assert_eq!(in_words(&[UPDATES, READS]), "atomic-reads, no-lost-updates under kill");
+    }
+}

@@ -4,6 +4,7 @@
 //! searched for, so none is abbreviated or broken over lines.
 
 use tearproof_core::claim::{AnomalyKind, Claim, Guarantee, Hazard};
+use tearproof_core::object::Object;
 use tearproof_core::scenario::Scenario;
 use tearproof_core::strategy::StrategyInfo;
 use tearproof_core::units::Bytes;
@@ -13,7 +14,7 @@ use crate::number;
 use crate::style::{Ink, Line, Page, Style};
 
 /// Columns that the names of the fields take, the indent included.
-const FIELD: usize = 13;
+const FIELD: usize = 16;
 
 fn field(name: &str, value: &Line, page: &mut Page) {
     let mut line = Line::of(Ink::Faint, format!("   {name}")).padded(FIELD);
@@ -36,8 +37,12 @@ pub fn scenarios(scenarios: &[Scenario], style: Style) -> String {
         page.wrap(&title, 3);
         text("source", &scenario.source, &mut page);
         let state = &scenario.state;
-        let size = Bytes(u64::from(state.size));
-        text("file", &format!("{}: a {} as {}, {size}", state.file, state.object, state.format), &mut page);
+        // Sets and locks have the length that their content needs.
+        let size = match state.object {
+            Object::Register | Object::Log => format!(", {}", Bytes(u64::from(state.size))),
+            Object::Set | Object::Lock => String::new(),
+        };
+        text("file", &format!("{}: a {} as {}{size}", state.file, state.object, state.format), &mut page);
         let clients = scenario.clients.iter().map(|role| {
             let threads =
                 if role.threads > 1 { format!(" of {} threads", role.threads) } else { String::new() };
@@ -149,7 +154,14 @@ pub fn guarantees(style: Style) -> String {
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
-    use tearproof_core::object::Object;
+    use std::time::Duration;
+
+    use tearproof_core::document::Format;
+    use tearproof_core::object::Operation;
+    use tearproof_core::scenario::{
+        Before, ClientRole, ExploreLimits, Lifetime, LockBefore, Require, StateBefore, StateFile,
+        StressLimits, Via,
+    };
 
     use super::*;
     use crate::style::columns_of;
@@ -184,20 +196,69 @@ mod tests {
     fn strategies_show_their_algorithm_claims_and_source() {
         assert_snapshot!(strategies([&SIBLING, &TRUNCATE], Style { width: 80, color: false }), @r#"
         flock-sibling
-           does      LOCK_EX on <file>.lock for the whole read-modify-write, then a
-                     unique temp file, fsync, rename, fsync of the directory
-           keeps     register, set
-           claims    atomic-reads, no-lost-updates under concurrency, kill
-                     durability under power-loss
-           source    seed 003
+           does         LOCK_EX on <file>.lock for the whole read-modify-write, then a
+                        unique temp file, fsync, rename, fsync of the directory
+           keeps        register, set
+           claims       atomic-reads, no-lost-updates under concurrency, kill
+                        durability under power-loss
+           source       seed 003
 
         in-place-truncate  † wrong on purpose
-           does      open with O_TRUNC, write, close
-           keeps     register, set
-           claims    nothing
-           source    seed 002, as found
+           does         open with O_TRUNC, write, close
+           keeps        register, set
+           claims       nothing
+           source       seed 002, as found
 
         2 strategies, 1 wrong on purpose
+        "#);
+    }
+
+    #[test]
+    fn scenarios_show_who_takes_part_and_what_is_required() {
+        let role = |role: &str, operation: Operation| ClientRole {
+            role: role.to_owned(),
+            count: 3,
+            threads: if operation == Operation::Update { 2 } else { 1 },
+            does: vec![(operation, 1)],
+            hold: Duration::ZERO,
+            lifetime: Lifetime::Session,
+            rate: None,
+            via: Via::File,
+            strategy: None,
+            operations: None,
+        };
+        let scenario = Scenario {
+            name: "index".to_owned(),
+            summary: "three agents register in the same instant".to_owned(),
+            source: "seed 004".to_owned(),
+            strategies: vec!["in-place-truncate".to_owned(), "flock-sibling".to_owned()],
+            state: StateFile {
+                file: "index.json".to_owned(),
+                format: Format::Json,
+                object: Object::Set,
+                size: 4096,
+                grow: 0,
+                opaque: false,
+            },
+            clients: vec![role("agent", Operation::Update), role("dashboard", Operation::Read)],
+            programs: Vec::new(),
+            before: Before { state: StateBefore::Present, lock: LockBefore::None },
+            require: Require {
+                guarantees: vec![Guarantee::AtomicReads, Guarantee::NoLostUpdates],
+                hazards: vec![Hazard::Concurrency, Hazard::Kill],
+            },
+            stress: StressLimits::default(),
+            explore: ExploreLimits::default(),
+        };
+        assert_snapshot!(scenarios(&[scenario], Style { width: 80, color: false }), @r#"
+        index  three agents register in the same instant
+           source       seed 004
+           file         index.json: a set as json
+           clients      3 agent of 2 threads (update), 3 dashboard (read)
+           requires     atomic-reads, no-lost-updates under concurrency, kill
+           strategies   in-place-truncate, flock-sibling
+
+        1 scenario; run one with: tearproof run NAME
         "#);
     }
 
