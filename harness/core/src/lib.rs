@@ -20,6 +20,7 @@ pub mod run;
 pub mod scenario;
 pub mod set;
 pub mod strategy;
+pub mod tally;
 pub mod units;
 pub mod verdict;
 

@@ -13,7 +13,6 @@ mod execution;
 mod measure;
 mod probe;
 mod session;
-mod tally;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -23,7 +22,8 @@ use tearproof_core::history::{History, MalformedHistory};
 use tearproof_core::object::{Object, Operation};
 use tearproof_core::plan::Plan;
 use tearproof_core::run::{Cell, ErrorCount, Latency, TornReads};
-use tearproof_core::scenario::Lifetime;
+use tearproof_core::scenario::{Lifetime, Via};
+use tearproof_core::tally::Tally;
 use tearproof_core::verdict::Findings;
 
 pub use session::Trouble;
@@ -34,7 +34,6 @@ use execution::Stage;
 use measure::Measurements;
 use probe::Probe;
 use session::Session;
-use tally::Tally;
 
 /// The first execution is this short, so that the first verdict comes soon; the next ones double
 /// up to the plan's limit.
@@ -123,7 +122,7 @@ impl State {
             &specification,
             surroundings.strategies,
             &plan.strategy,
-            tearproof_core::scenario::Via::File,
+            Via::File,
             Lifetime::Session,
         )
         .ok_or_else(|| Trouble::Processes(format!("there is no strategy `{}`", plan.strategy)))?;

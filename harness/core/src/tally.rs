@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use tearproof_core::claim::{AnomalyKind, Engine, Guarantee, Hazard};
-use tearproof_core::run::Cell;
-use tearproof_core::verdict::{Anomaly, Finding, Findings, Scope, Verdict};
+use crate::claim::{AnomalyKind, Engine, Guarantee, Hazard};
+use crate::run::Cell;
+use crate::verdict::{Anomaly, Finding, Findings, Scope, Verdict};
 
 /// What is known of each guarantee so far.
 #[derive(Default)]
@@ -119,7 +119,7 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tearproof_core::verdict::Witness;
+    use crate::verdict::Witness;
 
     fn torn(count: u64) -> Finding {
         Finding::Violated(vec![Anomaly {
