@@ -11,7 +11,6 @@ between processes. Neither flushes anything to the disk.
 import json
 import os
 import sys
-import tempfile
 import threading
 
 from worker import MISSING, Torn, serve
@@ -48,9 +47,7 @@ def safe_save_json_atomic(obj, filepath):
 def safe_save_json_unique(obj, filepath):
     """Saves under a temporary name that nobody else has, then renames."""
     with _lock_of(filepath):
-        directory, name = os.path.split(filepath)
-        descriptor, temporary = tempfile.mkstemp(prefix=name + ".", suffix=".tmp", dir=directory)
-        os.close(descriptor)
+        temporary = f"{filepath}.{os.getpid()}.{threading.get_ident()}.tmp"
         _save_and_rename(obj, filepath, temporary)
 
 

@@ -93,6 +93,7 @@ fn a_command_that_hangs_is_killed_with_its_descendants() {
     assert_eq!(unknown(client.write(b"x")).0, Failure::TimedOut);
     assert_eq!(slot.pid(), None);
     // A background process that keeps the pipe open does not keep the operation open.
+    let world = World::register();
     let (mut client, _slot) = world.commands(&[(Operation::Write, &["sh", "-c", "sleep 600 & exit 0"])]);
     client.write(b"x").unwrap();
 }

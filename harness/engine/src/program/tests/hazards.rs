@@ -75,7 +75,7 @@ fn a_pause_does_not_count_against_the_time_out() {
         return;
     }
     let mut world = World::register();
-    world.timeout = Duration::from_millis(300);
+    world.timeout = Duration::from_secs(1);
     let (mut client, slot) = world.open("serve(lambda request: None)");
     assert!(slot.pause());
     let (sender, resumed) = mpsc::channel();
@@ -84,7 +84,7 @@ fn a_pause_does_not_count_against_the_time_out() {
         std::thread::spawn(move || {
             let () = resumed.recv().unwrap();
             // Longer than the time-out: the operation must still be waiting.
-            std::thread::sleep(Duration::from_millis(500));
+            std::thread::sleep(Duration::from_millis(1500));
             slot.resume()
         })
     };
