@@ -1,1 +1,22 @@
 //! The strategies, right and wrong, and the scenarios they are compared in.
+//!
+//! A strategy is one way to keep shared state in files: how a program reads it, replaces it, adds
+//! to it, or locks it. The families have a file each; what is wrong on purpose, to prove that a
+//! harness catches it, is under [`broken`]. [`strategies`] lists them all, [`strategy`] finds one by
+//! its name.
+
+mod calls;
+mod flock;
+mod protocol;
+mod registry;
+mod temp_name;
+mod temp_rename;
+
+pub mod broken;
+pub mod definition;
+pub mod locks;
+
+pub use registry::{strategies, strategy};
+
+#[cfg(test)]
+mod tests;
