@@ -55,3 +55,6 @@ impl<'m> Drain<'m> {
         self.consumer.take_refused()
     }
 }
+
+#[cfg(test)]
+mod tests;

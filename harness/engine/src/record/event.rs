@@ -147,7 +147,8 @@ pub(super) fn encode(moment: &Moment, carried: Carried<'_>, words: &mut Vec<u64>
 
 /// One word with `code` and the length in bytes, then the bytes, eight a word.
 fn push_text(code: u64, text: &str, words: &mut Vec<u64>) {
-    let text = &text[..text.floor_char_boundary(LONGEST_TEXT)];
+    let end = (0..=text.len().min(LONGEST_TEXT)).rev().find(|&end| text.is_char_boundary(end));
+    let text = &text[..end.unwrap_or(0)];
     words.push(code | (text.len() as u64) << 8);
     words.extend(text.as_bytes().chunks(8).map(|chunk| {
         let mut bytes = [0; 8];
@@ -236,3 +237,6 @@ fn take_runs(words: &mut impl Iterator<Item = u64>) -> Result<Vec<Stamp>, String
     }
     Ok(stamps)
 }
+
+#[cfg(test)]
+pub(super) mod tests;
