@@ -3,8 +3,8 @@
 //!
 //! Every lock is at the state file's own path. The sound ones are here, those that are wrong on
 //! purpose under `broken::locks`; [`ALL`] lists both. What they share is small: a record of who
-//! holds the lock ([`holder`]), the single steps on a lock file ([`lock_file`]), the flock under
-//! which a stale lock is stolen ([`guard`]), and polling with patience ([`wait`]).
+//! holds the lock (`holder`), the single steps on a lock file (`lock_file`), the flock under
+//! which a stale lock is stolen (`guard`), and polling with patience (`wait`).
 //!
 //! A lock file is removed only by `release`. A client that is dropped while it holds one leaves it,
 //! as a program does that ends without its clean-up.
