@@ -9,8 +9,11 @@ use tearproof_core::object::Object;
 use tearproof_core::run::Origin;
 use tearproof_core::scenario::Scenario;
 
+use tearproof_scenarios::definition::{self, DefinitionErrors};
+
 use crate::args::{RunOptions, Shard};
 use crate::diagnose::Failure;
+use crate::strategies::Registry;
 
 /// How long a run takes when nobody says.
 pub const DEFAULT_BUDGET: Duration = Duration::from_secs(60);
@@ -85,36 +88,38 @@ fn sorted(mut names: Vec<&str>) -> Vec<&str> {
 }
 
 fn load(names: &[String]) -> Result<Vec<Scenario>, Failure> {
-    let usage = |errors: tearproof_scenarios::definition::DefinitionErrors| Failure::Usage(Box::new(errors));
     if names.is_empty() {
-        let built_in = tearproof_scenarios::definition::built_in();
-        return built_in
-            .iter()
-            .map(|(name, _)| tearproof_scenarios::definition::load_built_in(name).map_err(usage))
-            .collect();
+        return built_in();
     }
-    names
-        .iter()
-        .map(|name| {
-            if tearproof_scenarios::definition::built_in().iter().any(|(known, _)| known == name) {
-                return tearproof_scenarios::definition::load_built_in(name).map_err(usage);
-            }
-            let path = Path::new(name);
-            if !name.ends_with(".toml") && !path.exists() {
-                let known: Vec<&str> =
-                    tearproof_scenarios::definition::built_in().iter().map(|(known, _)| *known).collect();
-                return Err(Failure::usage(
-                    format!("there is no scenario `{name}`"),
-                    format!("built in: {}; or give the path of a definition, FILE.toml", known.join(", ")),
-                ));
-            }
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| Failure::usage(format!("reading {name}: {error}"), "give the path of a definition"))?;
-            let directory = std::path::absolute(path).ok().and_then(|path| path.parent().map(PathBuf::from));
-            let directory = directory.unwrap_or_else(|| PathBuf::from("."));
-            tearproof_scenarios::definition::load(name, &text, &directory).map_err(usage)
-        })
-        .collect()
+    names.iter().map(|name| load_one(name)).collect()
+}
+
+/// All scenarios that come with tearproof.
+///
+/// # Errors
+/// The mistakes of a definition, which a test keeps from being there.
+pub fn built_in() -> Result<Vec<Scenario>, Failure> {
+    definition::built_in().iter().map(|(name, _)| load_one(name)).collect()
+}
+
+fn load_one(name: &str) -> Result<Scenario, Failure> {
+    let usage = |errors: DefinitionErrors| Failure::Usage(Box::new(errors));
+    if let Some(scenario) = definition::load_built_in(name, &Registry) {
+        return scenario.map_err(usage);
+    }
+    let path = Path::new(name);
+    if !name.ends_with(".toml") && !path.exists() {
+        let known: Vec<&str> = definition::built_in().iter().map(|(known, _)| *known).collect();
+        return Err(Failure::usage(
+            format!("there is no scenario `{name}`"),
+            format!("built in: {}; or give the path of a definition, FILE.toml", known.join(", ")),
+        ));
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format!("reading {name}: {error}"), "give the path of a definition"))?;
+    let directory = std::path::absolute(path).ok().and_then(|path| path.parent().map(PathBuf::from));
+    let directory = directory.unwrap_or_else(|| PathBuf::from("."));
+    definition::parse(name, &text, &directory, &Registry).map_err(usage)
 }
 
 fn entry(index: usize, scenario: &Scenario, name: &str) -> Entry {

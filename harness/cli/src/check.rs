@@ -1,0 +1,106 @@
+//! `tearproof check`: a recorded history, judged again; and the validation of a `run.json`.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::Path;
+
+use anyhow::Context;
+use tearproof_core::claim::Hazard;
+use tearproof_core::history::History;
+use tearproof_core::jsonl::{self, JsonlError, Reader};
+use tearproof_core::tally::Tally;
+use tearproof_reports::terminal::Style;
+use tearproof_reports::validate;
+
+use crate::Outcome;
+use crate::args::{CheckFormat, CheckOptions};
+use crate::diagnose::Failure;
+use crate::run::terminal_width;
+
+/// Reads a history, checks it, prints the verdicts.
+pub fn check(options: &CheckOptions, color: bool) -> Outcome {
+    let name = options.file.display().to_string();
+    let history = if name == "-" {
+        read(&name, io::stdin().lock())?
+    } else {
+        let file = File::open(&options.file).map_err(|error| {
+            Failure::usage(format!("opening {name}: {error}"), "give the path of a history.jsonl, or - for standard input")
+        })?;
+        read(&name, BufReader::with_capacity(1 << 20, file))?
+    };
+    let findings = tearproof_check::check(&history).map_err(|error| {
+        Failure::usage(
+            format!("{name}, line {}: {}", jsonl::line_of(error.event), error.reason),
+            "every operation is an `invoke` and later, by the same client, one `ok`, `fail` or `info`",
+        )
+    })?;
+    let mut tally = Tally::default();
+    tally.add(findings, history.events.len() as u64 / 2, 0);
+    let cells = tally.cells(Hazard::Concurrency, None, None);
+    match options.format {
+        CheckFormat::Text => {
+            print!("{}", tearproof_reports::check::render(&cells, Style { width: terminal_width(), color }));
+        }
+        CheckFormat::Json => print!("{}", tearproof_reports::check::to_json(&cells)),
+    }
+    Ok(tearproof_reports::check::outcome(&cells).exit_code())
+}
+
+/// A file that was cut off is judged as far as it goes, and what is not broken by then is
+/// inconclusive.
+fn read(name: &str, mut input: impl BufRead) -> Result<History, Failure> {
+    let malformed = |error: JsonlError| {
+        Failure::usage(format!("{name}, {error}"), "`tearproof check --help` names the format; one event a line")
+    };
+    let mut reader = Reader::new();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let length = input.read_until(b'\n', &mut line).with_context(|| format!("reading {name}"))?;
+        if length == 0 {
+            break;
+        }
+        match reader.line(&line) {
+            Ok(()) => {}
+            Err(error) if error.is_cut() => {
+                eprintln!("{name}, {error}: judged as far as it goes");
+                return reader.finish_cut().map_err(malformed);
+            }
+            Err(error) => return Err(malformed(error)),
+        }
+    }
+    if reader.lacks_end() {
+        eprintln!("{name} ends without its closing line, so its writer died: judged as far as it goes");
+        return reader.finish_cut().map_err(malformed);
+    }
+    reader.finish().map_err(malformed)
+}
+
+/// Writes a history, for `check` to read.
+pub fn write_history(path: &Path, history: &History) -> Result<(), anyhow::Error> {
+    let context = || format!("writing {}", path.display());
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).with_context(context)?;
+    }
+    let mut out = BufWriter::new(File::create(path).with_context(context)?);
+    for line in jsonl::lines(history) {
+        writeln!(out, "{line}").with_context(context)?;
+    }
+    out.flush().with_context(context)
+}
+
+/// Checks the shape of a `run.json`.
+pub fn validate(path: &Path) -> Outcome {
+    let text = fs::read_to_string(path).map_err(|error| {
+        Failure::usage(format!("reading {}: {error}", path.display()), "give the path of a run.json")
+    })?;
+    let document = serde_json::from_str(&text).map_err(|error| {
+        Failure::usage(format!("{}: {error}", path.display()), "a run.json is one JSON document")
+    })?;
+    let problems = validate::validate(&document);
+    for problem in &problems {
+        println!("{}: {}", problem.pointer, problem.message);
+    }
+    println!("{}: {} problems", path.display(), problems.len());
+    Ok(if problems.is_empty() { 0 } else { 2 })
+}

@@ -1,0 +1,187 @@
+//! Bad input and bad luck: each gives a clear error or an inconclusive verdict, and nothing that was
+//! measured is lost.
+
+
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::command::{Place, verdicts};
+
+fn definition(strategy: &str, extra: &str) -> String {
+    format!(
+        r#"
+name    = "mine"
+summary = "a test"
+source  = "a test"
+strategies = ["{strategy}"]
+
+[state]
+file   = "state.json"
+format = "json"
+object = "register"
+size   = "1 KiB"
+
+[[client]]
+role = "writer"
+does = {{ write = 1 }}
+
+[[client]]
+role  = "reader"
+count = 2
+does  = {{ read = 1 }}
+{extra}
+"#
+    )
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_bad_usage() {
+    let place = Place::new();
+    let finished = place.run(&["run", "progress", "--dir", "no/such/dir"]);
+    assert_eq!(finished.code(), 2);
+    assert!(finished.stderr().contains("no/such/dir"), "{}", finished.stderr());
+    assert!(finished.stderr().contains("No such file or directory"), "{}", finished.stderr());
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_to_is_named() {
+    let place = Place::new();
+    // Root may write anywhere but where the kernel makes all files.
+    let finished = place.run(&["run", "progress", "--dir", "/proc"]);
+    assert_eq!(finished.code(), 4, "{}", finished.stderr());
+    assert!(finished.stderr().contains("/proc"), "{}", finished.stderr());
+    if !rustix::process::geteuid().is_root() {
+        let closed = place.path().join("closed");
+        std::fs::create_dir(&closed).expect("a directory");
+        std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o555)).expect("a mode");
+        let finished = place.run(&["run", "progress", "--dir", "closed"]);
+        assert_eq!(finished.code(), 4, "{}", finished.stderr());
+        assert!(finished.stderr().contains("closed"), "{}", finished.stderr());
+    }
+}
+
+#[test]
+fn a_wrong_definition_is_refused_before_anything_starts() {
+    let place = Place::new();
+    let text = definition("temp-rename", "").replace("count = 2", "count = 0").replace("size   = \"1 KiB\"", "size = \"3 B\"");
+    place.file("mine.toml", &text);
+    let finished = place.run(&["run", "mine.toml"]);
+    assert_eq!(finished.code(), 2);
+    let said = finished.stderr();
+    // All errors at once, each with file and line.
+    assert!(said.contains("mine.toml:11") && said.contains("mine.toml:19"), "{said}");
+    assert!(!place.path().join("target").exists(), "nothing was started");
+}
+
+#[test]
+fn a_thousand_clients_run_or_are_refused_in_so_many_words() {
+    let place = Place::new();
+    let few = definition("temp-rename", "").replace("count = 2", "count = 1000");
+    place.file("many.toml", &few);
+    let finished = place.run(&["run", "many.toml", "--budget", "2s"]);
+    assert!(matches!(finished.code(), 2 | 3), "exit {}: {}", finished.code(), finished.stderr());
+    assert!(finished.stderr().contains("1001") || finished.code() == 3, "{}", finished.stderr());
+    assert_eq!(place.left_behind(), Vec::<String>::new());
+}
+
+#[test]
+fn a_full_ring_is_inconclusive_and_says_so() {
+    let place = Place::new();
+    place.file("mine.toml", &definition("temp-rename", "[stress]\nring = \"8 KiB\"\nseconds = 0.3"));
+    let finished = place.run(&["run", "mine.toml"]);
+    assert_eq!(finished.code(), 3, "{}\n{}", finished.stdout(), finished.stderr());
+    let run = place.run_json();
+    assert!(verdicts(&run).iter().any(|(cell, verdict)| cell.ends_with("atomic-reads@concurrency") && verdict == "inconclusive"));
+    assert!(run.to_string().contains("filled their ring of 8192 bytes"));
+}
+
+#[test]
+fn a_state_file_that_somebody_deletes_is_seen_as_missing() {
+    let place = Place::new();
+    place.file("mine.toml", &definition("in-place-overwrite", "[stress]\nseconds = 1.5"));
+    let mut child = place
+        .command(&["run", "mine.toml"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    // Whoever sees the file removes it, for as long as the run lasts.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut removed = 0;
+    while child.try_wait().expect("a child").is_none() && Instant::now() < deadline {
+        for root in place.left_behind() {
+            let Ok(executions) = std::fs::read_dir(place.path().join(root)) else { continue };
+            for execution in executions.filter_map(Result::ok) {
+                removed += u32::from(std::fs::remove_file(execution.path().join("state/state.json")).is_ok());
+            }
+        }
+        std::thread::yield_now();
+    }
+    let status = child.wait().expect("a child");
+    assert!(removed > 0, "no file was ever there");
+    assert!(status.code().is_some_and(|code| code != 4), "{status}");
+    let run = place.run_json();
+    assert!(run.to_string().contains("\"missing\""), "the missing file was not seen: {run:#}");
+    assert_eq!(place.left_behind(), Vec::<String>::new());
+}
+
+#[test]
+fn a_full_file_system_is_reported_and_ends_well() {
+    let place = Place::new();
+    let small = place.path().join("small");
+    std::fs::create_dir(&small).expect("a directory");
+    if !rustix::process::geteuid().is_root() {
+        println!("not shown here: only root can mount the small tmpfs that this needs");
+        return;
+    }
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
+        .arg(&small)
+        .status()
+        .is_ok_and(|status| status.success());
+    if !mounted {
+        println!("not shown here: this machine does not let root mount a tmpfs");
+        return;
+    }
+    let text = definition("temp-rename", "[stress]\nseconds = 0.3").replace("1 KiB", "48 KiB");
+    place.file("mine.toml", &text);
+    let finished = place.run(&["run", "mine.toml", "--dir", "small"]);
+    let unmounted = std::process::Command::new("umount").arg(&small).status().is_ok_and(|status| status.success());
+    assert!(unmounted, "something was left open on the file system");
+    assert!(matches!(finished.code(), 0 | 1 | 3), "{}", finished.stderr());
+    assert!(place.run_json().to_string().contains("No space left on device"), "{}", finished.stdout());
+}
+
+#[test]
+fn a_history_that_was_cut_off_is_inconclusive_and_a_malformed_one_is_refused_by_line() {
+    let place = Place::new();
+    let whole = "{\"format\":1,\"object\":\"register\",\"initial\":null}\n\
+                 {\"time_ns\":1,\"client\":0,\"type\":\"invoke\",\"op\":\"write\",\"value\":4}\n\
+                 {\"time_ns\":2,\"client\":0,\"type\":\"ok\",\"op\":\"write\",\"value\":4}\n";
+    place.file("whole.jsonl", whole);
+    assert_eq!(place.run(&["check", "whole.jsonl"]).code(), 0);
+    place.file("cut.jsonl", &whole[..whole.len() - 20]);
+    let cut = place.run(&["check", "cut.jsonl"]);
+    assert_eq!(cut.code(), 3, "{}", cut.stdout());
+    assert!(cut.stderr().contains("line 3"), "{}", cut.stderr());
+    place.file("bad.jsonl", &whole.replace("\"ok\"", "\"okay\""));
+    let bad = place.run(&["check", "bad.jsonl"]);
+    assert_eq!(bad.code(), 2);
+    assert!(bad.stderr().contains("line 3"), "{}", bad.stderr());
+    let missing = place.run(&["check", "none.jsonl"]);
+    assert_eq!(missing.code(), 2);
+    assert!(missing.stderr().contains("none.jsonl"), "{}", missing.stderr());
+}
+
+#[test]
+fn an_unknown_scenario_or_strategy_is_told_with_what_there_is() {
+    let place = Place::new();
+    let scenario = place.run(&["run", "progess"]);
+    assert_eq!(scenario.code(), 2);
+    assert!(scenario.stderr().contains("progress"), "{}", scenario.stderr());
+    let strategy = place.run(&["run", "progress", "--strategy", "temp-renam"]);
+    assert_eq!(strategy.code(), 2);
+    assert!(strategy.stderr().contains("temp-rename"), "{}", strategy.stderr());
+}
