@@ -84,6 +84,17 @@ impl<'m> Recorder<'m> {
         self.begin(operation, payload.into(), intended_ns)
     }
 
+    /// As [`Recorder::invoke_with`], for an invocation at a time that the caller took before it knew
+    /// what the payload would be.
+    pub fn invoke_at(&mut self, time_ns: u64, operation: Operation, payload: &RawPayload) -> bool {
+        if !self.make_room() {
+            return false;
+        }
+        debug_assert!(time_ns >= self.last_ns, "an invocation before the end of the last operation");
+        self.record(time_ns.max(self.last_ns), Phase::Invoke, operation, None, payload.into());
+        true
+    }
+
     /// Records that the operation returned at `time_ns`, took effect, and saw `payload`. When there
     /// is no room, which happens to lists only, the operation stays pending, the refusal is counted
     /// and the recorder is silent from then on.
@@ -103,10 +114,18 @@ impl<'m> Recorder<'m> {
     }
 
     #[inline]
-    fn begin(&mut self, operation: Operation, carried: Carried<'_>, intended_ns: Option<u64>) -> bool {
-        if !self.has_room(OPERATION_WORDS) {
+    fn make_room(&mut self) -> bool {
+        let room = self.has_room(OPERATION_WORDS);
+        if !room {
             self.producer.refuse();
             self.silent = true;
+        }
+        room
+    }
+
+    #[inline]
+    fn begin(&mut self, operation: Operation, carried: Carried<'_>, intended_ns: Option<u64>) -> bool {
+        if !self.make_room() {
             return false;
         }
         let mut time_ns = now_ns();
