@@ -18,6 +18,8 @@ pub(super) const KEYS: &[&str] =
 pub(super) const MOST_PROCESSES: u64 = 1_000;
 /// The most threads that all its processes have together.
 const MOST_THREADS: u64 = 4_000;
+/// The greatest weight of an operation.
+const MOST_WEIGHT: u64 = 1_000_000;
 /// Time inside the critical section when the definition does not say.
 const HOLD: Duration = Duration::from_millis(1);
 
@@ -140,7 +142,7 @@ fn does(section: &Section<'_>, object: Option<Object>, report: &Report<'_>) -> V
             sound = false;
             continue;
         };
-        let weight = weights.count(key.value, 0);
+        let weight = weights.whole(key.value, 0, MOST_WEIGHT);
         sound &= weight.is_some();
         if let Some(object) = object
             && !asked.contains(&operation)
@@ -150,7 +152,7 @@ fn does(section: &Section<'_>, object: Option<Object>, report: &Report<'_>) -> V
         } else if let Some(weight) = weight
             && weight.value > 0
         {
-            does.push((operation, weight.value));
+            does.extend(u32::try_from(weight.value).map(|weight| (operation, weight)));
         }
     }
     if sound && does.is_empty() {

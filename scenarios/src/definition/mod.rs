@@ -12,6 +12,7 @@ mod built_in;
 mod client;
 mod comparison;
 mod diagnostic;
+mod known;
 mod limits;
 mod nearest;
 mod program;
@@ -27,34 +28,15 @@ use tearproof_core::Scenario;
 use tearproof_core::document::Format;
 use tearproof_core::object::Object;
 use tearproof_core::scenario::{ExploreLimits, StateFile, StressLimits};
-use tearproof_core::strategy::StrategyInfo;
 use toml::de::DeTable;
 
 pub use built_in::{built_in, load_built_in};
 pub use diagnostic::{DefinitionError, DefinitionErrors};
+pub use known::{Known, Registry};
 
 use comparison::Comparison;
 use diagnostic::{Mistake, Report};
 use table::Section;
-
-/// Which strategies are built in.
-pub trait Known {
-    /// What the strategy of this name says of itself; `None` if there is none.
-    fn find(&self, name: &str) -> Option<&'static StrategyInfo>;
-
-    /// The names of all of them.
-    fn names(&self) -> Vec<&'static str>;
-}
-
-impl Known for Vec<&'static StrategyInfo> {
-    fn find(&self, name: &str) -> Option<&'static StrategyInfo> {
-        self.iter().copied().find(|info| info.name == name)
-    }
-
-    fn names(&self) -> Vec<&'static str> {
-        self.iter().map(|info| info.name).collect()
-    }
-}
 
 /// How the top of a file is called where a key is told its home.
 const TOP: &str = "";
@@ -95,24 +77,23 @@ pub fn parse(
     known: &dyn Known,
 ) -> Result<Scenario, DefinitionErrors> {
     let report = Report::new(file_name, text);
-    let table = match DeTable::parse(text) {
-        Ok(table) => table,
-        Err(error) => {
-            let span = error.span().unwrap_or(0..0);
-            report.add(
-                Mistake::at(span, format!("this is no TOML: {}", error.message()))
-                    .help("a text stands in quotes, a list in brackets, and every key once in its table"),
-            );
-            return report.finish(None);
-        }
-    };
+    let (table, mistakes) = DeTable::parse_recoverable(text);
+    // The parser goes on after a mistake, but what it then finds is guesswork.
+    let place = |error: &toml::de::Error| error.span().unwrap_or(0..0);
+    if let Some(first) = mistakes.iter().min_by_key(|error| place(error).start) {
+        let mistake = Mistake::at(place(first), format!("this is no TOML: {}", first.message()));
+        report.add(
+            mistake.help("a text stands in quotes, a list in brackets, and every key once in its table"),
+        );
+        return report.finish(None);
+    }
     let scenario = read(table.get_ref(), directory, known, &report);
     report.finish(Some(scenario))
 }
 
 /// Reads the whole table. Mistakes are in the report; with any of them the result is of no use.
 fn read(table: &DeTable<'_>, directory: &Path, known: &dyn Known, report: &Report<'_>) -> Scenario {
-    let top = Section::open("a definition", 0..0, table, TOP_KEYS, report);
+    let top = Section::open("the definition", 0..0, table, TOP_KEYS, report);
     top.require("name", "name = \"progress\"");
     top.require("state", "[state]");
     top.require("client", "[[client]]");

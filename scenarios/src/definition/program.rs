@@ -10,6 +10,7 @@ use tearproof_core::object::Operation;
 use tearproof_core::scenario::{Program, ProgramForm};
 
 use super::diagnostic::{Mistake, Report};
+use super::nearest::nearest;
 use super::table::{At, Section, check_kebab, pick};
 
 /// The keys of the table.
@@ -141,7 +142,50 @@ fn command(section: &Section<'_>, key: &str, report: &Report<'_>) -> Option<Vec<
         let message = "an argument cannot contain a zero byte";
         report.add(Mistake::at(word.span.clone(), message).help("pass such data in a file"));
     }
+    for word in &words.value {
+        check_placeholder(key, word, report);
+    }
     Some(words.value.iter().map(|word| word.value.to_owned()).collect())
+}
+
+/// The placeholders that an operation's command can hold, as the engine puts them in.
+fn placeholders(key: &str) -> Vec<&'static str> {
+    let own: &[&str] = match key {
+        "write" => &["value", "value_file"],
+        "update" => &["element"],
+        "append" => &["record"],
+        _ => &[],
+    };
+    [&["path", "dir", "client", "timeout_ms"], own].concat()
+}
+
+/// Reports an argument that is one placeholder, and not one that this command is given. Braces
+/// within a longer argument are left alone: scripts are full of them.
+fn check_placeholder(key: &str, word: &At<&str>, report: &Report<'_>) {
+    let Some(name) = word.value.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else { return };
+    let here = if key == "worker" { Vec::new() } else { placeholders(key) };
+    let anywhere = COMMANDS.iter().flat_map(|operation| placeholders(operation.name()));
+    let Some(meant) = nearest(name, anywhere) else { return };
+    if here.contains(&name) {
+        return;
+    }
+    let help = if key == "worker" {
+        "a worker is told everything in its requests".to_owned()
+    } else {
+        match nearest(name, here.iter().copied()) {
+            Some(near) => format!("did you mean `{{{near}}}`?"),
+            None => {
+                let names: Vec<String> = here.iter().map(|name| format!("`{{{name}}}`")).collect();
+                format!("it can hold {}", names.join(", "))
+            }
+        }
+    };
+    let message = if name == meant {
+        format!("the command of `{key}` is not given `{{{name}}}`")
+    } else {
+        format!("unknown placeholder `{{{name}}}`")
+    };
+    report.add(Mistake::at(word.span.clone(), message).label("would stay as it is").help(help));
 }
 
 fn claims(section: &Section<'_>, report: &Report<'_>) -> Vec<Claim> {

@@ -119,7 +119,7 @@ impl<'a> Section<'a> {
     /// A name in kebab case.
     pub fn kebab(&self, key: &str, example: &str) -> Option<At<String>> {
         let text = self.text(key, example)?;
-        check_kebab(self.report, &text, key);
+        check_kebab(self.report, &text, &format!("`{key}`"));
         Some(At::new(text.value.to_owned(), text.span))
     }
 
@@ -173,7 +173,7 @@ impl<'a> Section<'a> {
     /// A number of bytes with its unit.
     pub fn size(&self, key: &str) -> Option<At<u64>> {
         if let Some(bytes) = self.bare_number(key) {
-            return self.wants_unit(key, "size", &Bytes(bytes.unsigned_abs()).to_string());
+            return self.wants_unit(key, &Bytes(bytes.unsigned_abs()).to_string());
         }
         let text = self.text(key, &format!("{key} = \"4 KiB\""))?;
         self.quantity(key, &text, "4 KiB", units::parse_size)
@@ -182,7 +182,7 @@ impl<'a> Section<'a> {
     /// A length of time with its unit; never zero unless `zero` says that it may be.
     pub fn duration(&self, key: &str, zero: bool) -> Option<At<Duration>> {
         if let Some(number) = self.bare_number(key) {
-            return self.wants_unit(key, "length of time", &format!("{} ms", number.unsigned_abs()));
+            return self.wants_unit(key, &seconds(number.unsigned_abs()));
         }
         let text = self.text(key, &format!("{key} = \"1 ms\""))?;
         let duration = self.quantity(key, &text, "1 ms", units::parse_duration)?;
@@ -197,7 +197,7 @@ impl<'a> Section<'a> {
     /// Operations a second.
     pub fn rate(&self, key: &str) -> Option<At<f64>> {
         if let Some(number) = self.bare_number(key) {
-            return self.wants_unit(key, "rate", &format!("{}/s", number.unsigned_abs().max(1)));
+            return self.wants_unit(key, &format!("{}/s", number.unsigned_abs().max(1)));
         }
         let text = self.text(key, &format!("{key} = \"200/s\""))?;
         let front = text.value.split('/').next().unwrap_or_default().trim();
@@ -216,8 +216,8 @@ impl<'a> Section<'a> {
         i64::from_str_radix(integer.as_str(), integer.radix()).ok()
     }
 
-    fn wants_unit<T>(&self, key: &str, what: &str, example: &str) -> Option<At<T>> {
-        let mistake = Mistake::at(self.place(key), format!("`{key}` is a {what} and needs its unit"));
+    fn wants_unit<T>(&self, key: &str, example: &str) -> Option<At<T>> {
+        let mistake = Mistake::at(self.place(key), format!("`{key}` needs its unit"));
         self.report.add(mistake.label("a bare number").help(format!("write `{key} = \"{example}\"`")));
         None
     }
@@ -230,13 +230,16 @@ impl<'a> Section<'a> {
         parse: impl FnOnce(&str) -> Result<T, units::UnitError>,
     ) -> Option<At<T>> {
         let trimmed = text.value.trim();
-        if !trimmed.is_empty() && trimmed.parse::<f64>().is_ok() {
-            let unit = example.trim_start_matches(|c: char| c.is_ascii_digit());
-            let mistake = Mistake::at(text.span.clone(), format!("`{key}` needs its unit"));
+        if trimmed.parse::<f64>().is_ok() {
             let number = trimmed.trim_start_matches('-');
-            self.report
-                .add(mistake.label("a bare number").help(format!("write `{key} = \"{number}{unit}\"`")));
-            return None;
+            let unit = example.trim_start_matches(|c: char| c.is_ascii_digit());
+            let written = match (number.parse::<u64>(), unit) {
+                (Ok(bytes), " KiB") => Bytes(bytes).to_string(),
+                (_, " KiB") => format!("{number} B"),
+                (Ok(number), " ms") => seconds(number),
+                (_, unit) => format!("{number}{unit}"),
+            };
+            return self.wants_unit(key, &written);
         }
         if trimmed.starts_with('-') {
             let mistake = Mistake::at(text.span.clone(), format!("`{key}` cannot be negative"));
@@ -337,6 +340,11 @@ impl<'a> Section<'a> {
     }
 }
 
+/// A length of time for a bare number, of which nobody knows the unit.
+fn seconds(number: u64) -> String {
+    format!("{number} ms\"` or `\"{number} s")
+}
+
 /// Looks a text up in a closed set and reports it if it is not there.
 pub(super) fn pick<T: Copy>(
     report: &Report<'_>,
@@ -370,12 +378,9 @@ pub(super) fn check_kebab(report: &Report<'_>, name: &At<&str>, what: &str) {
         words.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let suggestion = words.join("-");
     let mistake = if kebab {
-        Mistake::at(name.span.clone(), format!("`{what}` is longer than 64 characters"))
+        Mistake::at(name.span.clone(), format!("{what} is longer than 64 characters"))
     } else {
-        Mistake::at(
-            name.span.clone(),
-            format!("`{what}` must be in kebab case, and this is `{}`", name.value),
-        )
+        Mistake::at(name.span.clone(), format!("{what} must be in kebab case, and this is `{}`", name.value))
     };
     let help = if !kebab && suggestion.starts_with(|c: char| c.is_ascii_lowercase()) {
         format!("write `{suggestion}`: it names files, columns and command-line arguments")

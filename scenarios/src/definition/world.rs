@@ -92,7 +92,7 @@ fn literal<T: Clone>(at: At<&str>, known: &[(&str, T)], text: fn(String) -> T, r
         return value.clone();
     }
     let names = known.iter().map(|(name, _)| *name);
-    if let Some(name) = nearest(at.value, names.clone()) {
+    if let Some(name) = nearest(at.value, names).filter(|_| !at.value.contains('\n')) {
         report.add(
             Mistake::at(at.span, format!("`{}` is nearly `{name}`", at.value))
                 .label("a slip, or a literal text?")
