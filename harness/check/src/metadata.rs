@@ -7,7 +7,7 @@ use crate::witness::Tally;
 
 /// Checks what became of the target.
 pub fn check(history: &History) -> Finding {
-    if !history.aftermath.inspected {
+    if !history.aftermath.probed && history.aftermath.drift.is_empty() {
         return Finding::NotApplicable;
     }
     let mut tally = Tally::default();

@@ -138,9 +138,12 @@ pub struct Aftermath {
     /// What became of the target's mode, links and type: the anomaly and the evidence in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<Drift>,
-    /// Whether the execution was looked at in this respect at all.
+    /// Whether the directory was looked at.
     #[serde(default)]
     pub inspected: bool,
+    /// Whether the target's metadata was made special before, and looked at.
+    #[serde(default)]
+    pub probed: bool,
 }
 
 /// One change of the target's metadata.

@@ -55,6 +55,11 @@ impl Tally {
         }
     }
 
+    /// How many executions were added.
+    pub const fn executions(&self) -> u64 {
+        self.executions
+    }
+
     /// Whether anything was seen broken.
     pub fn any_violation(&self) -> bool {
         self.guarantees.values().any(|known| !known.anomalies.is_empty())

@@ -33,6 +33,9 @@ pub struct Executed {
     pub kills: u64,
     /// Pauses that were delivered.
     pub pauses: u64,
+    /// The longest time for which the machine kept a client from running although nobody paused
+    /// it. Measured where leases depend on it.
+    pub stalled: Duration,
 }
 
 /// What is the same for all executions of a session.
@@ -106,7 +109,8 @@ impl Stage<'_> {
             // The next audit is to be made by a process that has not seen this execution either.
             session.kill_and_replace(self.specification.auditor(), Failure::Killed)?;
         }
-        Ok(Executed { history, events, go_ns, kills, pauses })
+        let stalled = session.longest_stall();
+        Ok(Executed { history, events, go_ns, kills, pauses, stalled })
     }
 
     /// Runs an execution in which nobody plays but the auditor, on a target that was made special:
@@ -134,8 +138,9 @@ impl Stage<'_> {
             self.step_or_kill(session, execution, Step::Audit, &auditor)?;
             self.step_or_kill(session, execution, Step::End, &servers)?;
             let (mut history, events) = self.collect(session, execution)?;
+            history.aftermath.probed = true;
             history.aftermath.drift = probe.drift(&file, self.opener.strategy().follows_symlinks());
-            Some(Executed { history, events, go_ns, kills: 0, pauses: 0 })
+            Some(Executed { history, events, go_ns, kills: 0, pauses: 0, stalled: Duration::ZERO })
         } else {
             None
         };
@@ -301,7 +306,7 @@ impl Stage<'_> {
             .filter(|name| !keeps(name))
             .collect();
         left_behind.sort_unstable();
-        Aftermath { left_behind, drift: Vec::new(), inspected: true }
+        Aftermath { left_behind, drift: Vec::new(), inspected: true, probed: false }
     }
 }
 

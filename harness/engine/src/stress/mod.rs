@@ -75,12 +75,21 @@ pub struct Measured {
 /// Runs a plan until its budget is spent. What goes wrong on the way is part of the result: nothing
 /// that was measured before is lost.
 pub fn run(plan: &Plan, root: &StateRoot, surroundings: &mut Surroundings<'_>) -> Measured {
-    let mut state =
-        State { tally: Tally::default(), kills: 0, pauses: 0, measurements: None, problems: Vec::new() };
+    let mut state = State::default();
     if let Err(trouble) = state.run(plan, root, surroundings) {
         let trouble = trouble.to_string();
         state.tally.limit(&trouble);
         state.problems.push(trouble);
+    }
+    if state.set_aside > 0 {
+        let said = format!(
+            "{} executions were set aside: the machine kept a client from running for up to {:?}, and leases are {:?}",
+            state.set_aside, state.longest_stall, plan.scenario.stress.lease
+        );
+        if state.tally.executions() == 0 {
+            state.tally.limit(&said);
+        }
+        state.problems.push(said);
     }
     let kills = (plan.hazard == Hazard::Kill).then_some(state.kills);
     let pauses = (plan.hazard == Hazard::Pause).then_some(state.pauses);
@@ -98,8 +107,12 @@ pub fn run(plan: &Plan, root: &StateRoot, surroundings: &mut Surroundings<'_>) -
     measured
 }
 
+#[derive(Default)]
 struct State {
     tally: Tally,
+    /// Executions in which the machine stalled for so long that leases ran out by themselves.
+    set_aside: u64,
+    longest_stall: Duration,
     kills: u64,
     pauses: u64,
     measurements: Option<Measurements>,
@@ -176,7 +189,12 @@ impl State {
                 .measurements
                 .get_or_insert_with(|| Measurements::since(first_go + limits.warm_up.as_nanos() as u64));
             measurements.add(&executed.events, executed.go_ns, session.auditor_client(), plan.hazard);
-            self.judge(&executed.history, (executed.go_ns - first_go) / 1_000_000, surroundings)?;
+            if stage.specification.judges_leases() && executed.stalled >= stage.specification.bearable_stall() {
+                self.set_aside += 1;
+                self.longest_stall = self.longest_stall.max(executed.stalled);
+            } else {
+                self.judge(&executed.history, (executed.go_ns - first_go) / 1_000_000, surroundings)?;
+            }
             let enough = surroundings.stop_at_violation && self.tally.any_violation();
             if enough || begun.elapsed() >= plan.budget || surroundings.interrupt.raised() {
                 break;

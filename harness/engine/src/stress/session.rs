@@ -187,6 +187,9 @@ impl<'s> Session<'s> {
     pub fn number_clients(&mut self) {
         self.next_client = 1;
         self.deaths.clear();
+        for process in 0..self.processes.len() {
+            self.control.process(process).stalled_ns().store(0, Ordering::SeqCst);
+        }
         for thread in 0..self.clients.len() {
             self.number_client(thread);
         }
@@ -217,6 +220,14 @@ impl<'s> Session<'s> {
         let part = &self.specification.processes[process];
         (part.first_thread..part.first_thread + part.threads)
             .any(|thread| self.control.thread(thread).inside().load(Ordering::SeqCst) != 0)
+    }
+
+    /// The longest time since the start of the execution for which a process wanted to run and was
+    /// not let, as far as it was measured.
+    pub fn longest_stall(&self) -> Duration {
+        let stalls = (0..self.processes.len())
+            .map(|process| self.control.process(process).stalled_ns().load(Ordering::SeqCst));
+        Duration::from_nanos(stalls.max().unwrap_or(0))
     }
 
     /// Waits until these processes have completed a step, or until an instant. A process that dies

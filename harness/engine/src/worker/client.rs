@@ -44,7 +44,7 @@ impl Session<'_> {
         while now < go {
             now = self.control.wait_past(now);
         }
-        player.play(role);
+        player.play(role)?;
         let Player { client, slot, .. } = player;
         self.put_back(thread, client, slot);
         let last = others.is_none_or(|barrier| barrier.wait().is_leader());
@@ -125,7 +125,9 @@ struct Player<'s> {
 }
 
 impl Player<'_> {
-    fn play(&mut self, role: &ClientRole) {
+    /// # Errors
+    /// When the program that this client drives cannot be started any more: going on is pointless.
+    fn play(&mut self, role: &ClientRole) -> io::Result<()> {
         let limits = &self.session.specification.plan.scenario.stress;
         let most = role.operations.unwrap_or(limits.operations);
         let weights: u32 = role.does.iter().map(|&(_, weight)| weight).sum();
@@ -142,6 +144,9 @@ impl Player<'_> {
                 self.session.control.thread(self.thread).stopped_for_room().fetch_add(1, Ordering::SeqCst);
                 break;
             }
+            if let Some(why) = self.slot.as_ref().and_then(|slot| slot.defunct()) {
+                return Err(io::Error::other(why.to_owned()));
+            }
             if let Some(intended_ns) = intended_ns {
                 let early = intended_ns.saturating_sub(now_ns());
                 if early > 0 {
@@ -151,6 +156,7 @@ impl Player<'_> {
             let operation = self.choose(role, weights);
             self.perform(operation, intended_ns, role.hold);
         }
+        Ok(())
     }
 
     fn choose(&mut self, role: &ClientRole, weights: u32) -> Operation {
@@ -220,6 +226,7 @@ impl Player<'_> {
             Ok(held) => held,
             Err(error) => return self.failed(now_ns(), Operation::Acquire, error),
         };
+        let holder = self.slot.as_ref().and_then(|slot| slot.pid());
         let accepted = self.write_protected(held.token);
         let entered = now_ns();
         self.recorder.ok_at(entered, Operation::Acquire, &RawPayload::Entered { held: held.still });
@@ -233,9 +240,15 @@ impl Player<'_> {
                 std::hint::spin_loop();
             }
         }
-        let refused = !(accepted && self.write_protected(held.token));
+        let accepted = accepted && self.write_protected(held.token);
+        let left = now_ns();
+        // A program that died in the section lost its lock at a moment that nobody knows: it cannot
+        // be blamed for whoever came in since. Asked after the time was taken, not before.
+        let died = holder.is_some()
+            && self.slot.as_ref().is_some_and(|slot| slot.pid() != holder || !slot.is_alive());
         inside.inside().store(0, Ordering::SeqCst);
-        self.recorder.invoke_with(Operation::Release, &RawPayload::Left { refused }, None);
+        let payload = RawPayload::Left { refused: !accepted || died };
+        self.recorder.invoke_at(left, Operation::Release, &payload);
         let answer = self.client.release();
         self.changed(now_ns(), Operation::Release, answer);
     }

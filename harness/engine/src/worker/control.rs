@@ -203,6 +203,11 @@ impl ProcessLine<'_> {
         self.memory.u32_at(self.start).store(moment.0, Ordering::SeqCst);
     }
 
+    /// The longest stall that the process has noticed, in nanoseconds.
+    pub fn stalled_ns(&self) -> &AtomicU64 {
+        self.memory.u64_at(self.start + 8)
+    }
+
     fn strike_word(&self) -> &AtomicU32 {
         self.memory.u32_at(self.start + 4)
     }

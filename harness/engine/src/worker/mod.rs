@@ -12,7 +12,10 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
+
+use std::time::Instant;
 
 use tearproof_core::scenario::{Lifetime, Program, ProgramForm, Via};
 use tearproof_core::strategy::{Client, ClientContext, Strategy, StrategyError};
@@ -170,11 +173,13 @@ fn run(index: usize, parent: u32, strategies: &dyn Strategies) -> io::Result<()>
         driven: Mutex::new(Vec::new()),
         idle: Mutex::new(HashMap::new()),
     };
-    if !specification.is_agent(index) {
-        return session.follow();
-    }
     std::thread::scope(|scope| {
-        scope.spawn(|| session.obey_strikes());
+        if specification.is_agent(index) {
+            scope.spawn(|| session.obey_strikes());
+        }
+        if specification.judges_leases() && session.opener.strategy().info().timed {
+            scope.spawn(|| session.watch_for_stalls());
+        }
         session.follow()
     })
 }
@@ -223,6 +228,21 @@ impl Session<'_> {
     pub(crate) fn put_back(&self, thread: usize, client: Box<dyn Client>, slot: Option<Arc<ChildSlot>>) {
         if slot.is_some() {
             lock(&self.idle).insert(thread, (client, slot));
+        }
+    }
+
+    /// Notices how late this process is woken, for ever. A holder that the machine does not let run
+    /// cannot refresh its lease: that is a pause, and belongs under another hazard.
+    fn watch_for_stalls(&self) {
+        let stalled = self.control.process(self.index);
+        let period = self.specification.plan.scenario.stress.lease / 10;
+        let mut before = Instant::now();
+        loop {
+            std::thread::sleep(period);
+            let now = Instant::now();
+            let late = now.duration_since(before).saturating_sub(period);
+            stalled.stalled_ns().fetch_max(late.as_nanos() as u64, Ordering::SeqCst);
+            before = now;
         }
     }
 

@@ -1,8 +1,10 @@
 //! What a worker process is told when it starts: the plan, and who plays which part.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tearproof_core::claim::Hazard;
 use tearproof_core::document::Stamp;
 use tearproof_core::object::{Object, Operation};
 use tearproof_core::plan::Plan;
@@ -142,6 +144,18 @@ impl Specification {
     pub fn is_agent(&self, process: usize) -> bool {
         self.runs_program(process)
             || self.role(process).is_some_and(|role| role.lifetime == Lifetime::Operation)
+    }
+
+    /// Whether a stall of the machine could be taken for a breach: a lease that ran out although
+    /// nobody was paused.
+    pub fn judges_leases(&self) -> bool {
+        self.plan.scenario.state.object == Object::Lock && self.plan.hazard != Hazard::Pause
+    }
+
+    /// How long a stall may be before it does: beats come every quarter of a lease, and the kernel
+    /// stamps files up to ten milliseconds late.
+    pub fn bearable_stall(&self) -> Duration {
+        self.plan.scenario.stress.lease / 3
     }
 
     /// Whether every writer of the state file is built in.
