@@ -91,7 +91,8 @@ impl<'m> Recorder<'m> {
             return false;
         }
         debug_assert!(time_ns >= self.last_ns, "an invocation before the end of the last operation");
-        self.record(time_ns.max(self.last_ns), Phase::Invoke, operation, None, payload.into());
+        // Later than the end before it, as every invocation, and still before the operation begins.
+        self.record(time_ns.max(self.last_ns + 1), Phase::Invoke, operation, None, payload.into());
         true
     }
 
