@@ -148,7 +148,8 @@ impl<'t> Report<'t> {
     /// Adds a mistake.
     pub fn add(&self, mistake: Mistake) {
         let Mistake { span, message, label, help, other } = mistake;
-        let before = &self.text[..self.text.floor_char_boundary(span.start)];
+        let end = (0..=span.start).rev().find(|&end| self.text.is_char_boundary(end)).unwrap_or(0);
+        let before = &self.text[..end];
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
         self.errors.borrow_mut().push(DefinitionError {
