@@ -109,6 +109,11 @@ impl Stage<'_> {
             // The next audit is to be made by a process that has not seen this execution either.
             session.kill_and_replace(self.specification.auditor(), Failure::Killed)?;
         }
+        if let [planter] = session.parts(|kind| kind == PartKind::Planter)[..]
+            && self.specification.plan.scenario.before.lock != LockBefore::LiveHolder
+        {
+            session.replace(planter)?;
+        }
         let stalled = session.longest_stall();
         Ok(Executed { history, events, go_ns, kills, pauses, stalled })
     }
@@ -283,8 +288,7 @@ impl Stage<'_> {
         self.step(session, execution, Step::Plant, &planters)?;
         let scenario = &self.specification.plan.scenario;
         if scenario.before.lock != LockBefore::LiveHolder {
-            session.kill_and_replace(planter, Failure::Killed)?;
-            session.control().process(planter).set_completed(Moment::new(execution, Step::End));
+            session.kill(planter, Failure::Killed)?;
         }
         if scenario.before.lock == LockBefore::Expired {
             std::thread::sleep(scenario.stress.lease + scenario.stress.lease / 4);

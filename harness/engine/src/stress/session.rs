@@ -322,7 +322,11 @@ impl<'s> Session<'s> {
         Ok(Some(status))
     }
 
-    fn replace(&mut self, process: usize) -> Result<(), Trouble> {
+    /// Starts a process in the place of one that died.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn replace(&mut self, process: usize) -> Result<(), Trouble> {
         let part = &self.specification.processes[process];
         for thread in part.first_thread..part.first_thread + part.threads {
             self.number_client(thread);
@@ -337,10 +341,19 @@ impl<'s> Session<'s> {
     /// # Errors
     /// When it cannot be reaped or replaced.
     pub fn kill_and_replace(&mut self, process: usize, failure: Failure) -> Result<(), Trouble> {
+        self.kill(process, failure)?;
+        self.replace(process)
+    }
+
+    /// Kills a process. Its place stays empty until [`Session::replace`].
+    ///
+    /// # Errors
+    /// When it cannot be reaped.
+    pub fn kill(&mut self, process: usize, failure: Failure) -> Result<(), Trouble> {
         let struck_ns = now_ns();
         self.signal(process, Signal::KILL);
         self.bury(process, struck_ns, failure)?;
-        self.replace(process)
+        Ok(())
     }
 
     /// Sends a signal to a process that has not been reaped.
