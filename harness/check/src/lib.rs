@@ -43,7 +43,7 @@ use operations::Operations;
 use origins::Origins;
 
 /// How many steps the general checker may take before it says that it cannot tell: some seconds.
-pub const STEP_BUDGET: u64 = 5_000_000;
+pub const STEP_BUDGET: u64 = 10_000_000;
 
 /// Checks every guarantee that a history can show to be broken. Those that say nothing about the
 /// object are [`Finding::NotApplicable`]. In a history that was cut short by a limit what is broken

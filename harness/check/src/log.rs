@@ -180,11 +180,11 @@ fn explain(
         }
         Contradiction::Shorter(other) => {
             moments.push(Moment::returned(other).marked(1));
-            let first = operations.invocation(other).client;
             format!(
-                "client {first}'s read came first, because it had returned (1) before client {client}'s was \
-                 invoked; but client {client}'s came first, because it lacks records that the other has (2): \
-                 a contradiction"
+                "{} came first, because it had returned (1) before {} was invoked; but it came second, \
+                 because it has records that the other lacks (2): a contradiction",
+                operations.named(other),
+                operations.named(read)
             )
         }
         Contradiction::NotInitial(index) => {

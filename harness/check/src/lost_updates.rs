@@ -115,16 +115,19 @@ fn lost_update(
     let because = match acknowledger(operations, elements, id) {
         Some(update) => {
             moments.extend([Moment::invoked(update), Moment::returned(update).marked(1)]);
-            format!("{} was acknowledged (1)", operations.named(update))
+            format!(
+                "{} was acknowledged (1) before client {client}'s read was invoked",
+                operations.named(update)
+            )
         }
         None => {
             moments[0] = Moment::invoked(read).marked(1);
-            format!("{name} was there from the beginning")
+            format!("{name} was there from the beginning, and so when client {client}'s read was invoked (1)")
         }
     };
     let explanation = format!(
-        "{because} before client {client}'s read was invoked, so {name} must be in what the read returned; \
-         but it is not (2): the update was lost"
+        "{because}, so it must be in what client {client}'s read returned; but it is not (2): the update \
+         was lost"
     );
     (Some(operations.millis_at(read.end)), operations.witness(explanation, &moments))
 }

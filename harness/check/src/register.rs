@@ -322,14 +322,20 @@ fn explain_generally(operations: &Operations<'_>, culprit: Span) -> tearproof_co
     };
     let latest = operations.spans.iter().filter(wrote).max_by_key(|span| span.end).copied();
     let mut moments = vec![Moment::invoked(culprit), Moment::returned(culprit).marked(2)];
-    let before = latest.map_or_else(String::new, |latest| {
-        moments.push(Moment::returned(latest).marked(1));
-        format!("; the last to return before it was invoked was {} (1)", operations.named(latest))
-    });
+    let before = match latest {
+        Some(latest) => {
+            moments.push(Moment::returned(latest).marked(1));
+            format!("; the last write to return before it was invoked was {} (1)", operations.named(latest))
+        }
+        None => {
+            moments[0] = Moment::invoked(culprit).marked(1);
+            " between its invocation (1) and its return".to_owned()
+        }
+    };
     let what = if operations.invocation(culprit).operation == Operation::Read { "value" } else { "outcome" };
     let explanation = format!(
-        "in every order of the operations up to {} (2) that respects real time, its {what} contradicts what \
-         the register held{before}",
+        "in every order of the operations up to the return of {} (2) that respects real time, its {what} \
+         contradicts what the register held{before}",
         operations.named(culprit)
     );
     operations.witness(explanation, &moments)

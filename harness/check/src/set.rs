@@ -163,7 +163,7 @@ fn explain(
                 }
                 None => {
                     moments[0] = Moment::invoked(read).marked(1);
-                    format!("{lacked} was there")
+                    format!("{lacked} was there from the beginning (1)")
                 }
             };
             if element.acknowledged < start(read) {
@@ -192,7 +192,7 @@ fn explain(
         }
         Contradiction::OffChain(size) => {
             format!(
-                "client {client}'s read (2) and another one of {size} elements lack elements of each other"
+                "client {client}'s read (2) and another one of {size} elements (1) lack elements of each other"
             )
         }
         Contradiction::Differs(other) => {
@@ -212,9 +212,10 @@ fn explain(
                      has {extra} and lacks {lacked}: a contradiction"
                 ),
                 _ => format!(
-                    "client {first}'s read came first, because it had returned (1) before client {client}'s \
-                     was invoked; but client {client}'s came first, because it lacks {lacked} (2), which the \
-                     other has: a contradiction"
+                    "{} came first, because it had returned (1) before {} was invoked; but it came second, \
+                     because it has {lacked}, which the other lacks (2): a contradiction",
+                    operations.named(other),
+                    operations.named(read)
                 ),
             }
         }

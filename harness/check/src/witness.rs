@@ -81,7 +81,6 @@ impl Operations<'_> {
         let names: Vec<String> =
             values.iter().take(SHOWN).map(|&value| self.history.value_name(value)).collect();
         match values.len() {
-            0 => "nothing".to_owned(),
             more if more > SHOWN => format!("[{}, … {more} in all]", names.join(", ")),
             _ => format!("[{}]", names.join(", ")),
         }

@@ -461,7 +461,7 @@ proptest! {
         let refused = |end: usize| {
             history.events.get(end).is_some_and(|event| event.payload == Payload::Left { refused: true })
         };
-        sections.retain(|&(_, _, end, _)| !refused(end) && !(limited && end == usize::MAX));
+        sections.retain(|&(_, _, end, _)| !(refused(end) || (limited && end == usize::MAX)));
         let mut expected: BTreeMap<AnomalyKind, u64> = BTreeMap::new();
         for &(client, start, _, held) in &sections {
             let others: Vec<bool> = sections.iter()
