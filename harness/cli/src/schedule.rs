@@ -9,11 +9,10 @@ use tearproof_core::object::Object;
 use tearproof_core::run::Origin;
 use tearproof_core::scenario::Scenario;
 
-use tearproof_scenarios::definition::{self, DefinitionErrors};
+use tearproof_scenarios::definition::{self, DefinitionErrors, Registry};
 
 use crate::args::{RunOptions, Shard};
 use crate::diagnose::Failure;
-use crate::strategies::Registry;
 
 /// How long a run takes when nobody says.
 pub const DEFAULT_BUDGET: Duration = Duration::from_secs(60);

@@ -1,10 +1,9 @@
-//! Where the engine, and the reader of definitions, find strategies.
+//! Where the engine finds strategies.
 
 use std::sync::Arc;
 
-use tearproof_core::strategy::{Strategy, StrategyInfo};
+use tearproof_core::strategy::Strategy;
 use tearproof_engine::worker::Strategies;
-use tearproof_scenarios::definition::Known;
 
 use crate::rest::OverHttp;
 
@@ -18,15 +17,5 @@ impl Strategies for Registry {
 
     fn over_http(&self, inner: Arc<dyn Strategy>) -> Arc<dyn Strategy> {
         Arc::new(OverHttp::new(inner))
-    }
-}
-
-impl Known for Registry {
-    fn find(&self, name: &str) -> Option<&'static StrategyInfo> {
-        tearproof_scenarios::strategy(name).map(|strategy| strategy.info())
-    }
-
-    fn names(&self) -> Vec<&'static str> {
-        tearproof_scenarios::strategies().iter().map(|strategy| strategy.info().name).collect()
     }
 }
