@@ -128,7 +128,8 @@ fn check_unique(operations: &Operations<'_>, origins: &Origins) -> Finding {
                 });
             }
             _ => {
-                clusters[value as usize].latest = now;
+                // The read may have been invoked before the write that it saw.
+                clusters[value as usize].latest = now.max(cluster.latest);
                 if cluster.settled < now {
                     top.offer(now, value);
                 }
