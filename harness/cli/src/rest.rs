@@ -87,7 +87,10 @@ impl Strategy for OverHttp {
                 .map_err(|error| failed("listening on 127.0.0.1", error))?;
             let address = listener.local_addr().map_err(|error| failed("asking for the port", error))?;
             let path = address_file(context);
-            std::fs::write(&path, address.to_string())
+            // A client may look while a server that replaces a killed one says where it is.
+            let draft = path.with_extension("draft");
+            std::fs::write(&draft, address.to_string())
+                .and_then(|()| std::fs::rename(&draft, &path))
                 .map_err(|error| failed(&format!("writing {}", path.display()), error))?;
             let state = Arc::new(Source { strategy: Arc::clone(&self.inner), context: context.clone() });
             let router = Router::new().route("/state", get(stream_state)).with_state(state);

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tearproof_core::claim::{Claim, Hazard};
+use tearproof_core::claim::{Claim, Guarantee, Hazard};
 use tearproof_core::object::Object;
 use tearproof_core::run::Origin;
 use tearproof_core::scenario::Scenario;
@@ -137,8 +137,19 @@ fn entry(index: usize, scenario: &Scenario, name: &str) -> Entry {
         }
         Hazard::PowerLoss | Hazard::IoError => false,
     };
+    let claims = meant_for(scenario.state.object, claims);
     let hazards = Hazard::ALL.iter().copied().filter(wanted).collect();
     Entry { scenario: index, strategy: name.to_owned(), origin, claims, broken, hazards }
+}
+
+/// The claims that a strategy makes for this object. A set that loses updates is not linearizable,
+/// so who does not promise to keep updates promises linearizability for registers alone.
+fn meant_for(object: Object, claims: Vec<Claim>) -> Vec<Claim> {
+    let keeps_updates = |hazard| claims.contains(&Claim::new(Guarantee::NoLostUpdates, hazard));
+    let meant = |claim: &&Claim| {
+        object != Object::Set || claim.guarantee != Guarantee::Linearizable || keeps_updates(claim.hazard)
+    };
+    claims.iter().filter(meant).copied().collect()
 }
 
 /// Divides the time that is left among the pieces of work that are left, so that a piece which
@@ -165,5 +176,26 @@ impl Clock {
     /// How long it has been running.
     pub fn elapsed(&self) -> Duration {
         self.begun.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_that_may_lose_updates_is_not_promised_to_be_linearizable() {
+        let linearizable = Claim::new(Guarantee::Linearizable, Hazard::Concurrency);
+        let kept = Claim::new(Guarantee::NoLostUpdates, Hazard::Concurrency);
+        assert_eq!(meant_for(Object::Set, vec![linearizable]), []);
+        assert_eq!(meant_for(Object::Register, vec![linearizable]), [linearizable]);
+        assert_eq!(meant_for(Object::Set, vec![linearizable, kept]), [linearizable, kept]);
+    }
+
+    #[test]
+    fn time_is_divided_among_what_is_left() {
+        let mut clock = Clock::start(Duration::from_secs(3600), 2);
+        assert!(clock.next_share() <= Duration::from_secs(1800));
+        assert!(clock.next_share() > Duration::from_secs(1800), "what the first did not use is the second's");
     }
 }

@@ -288,6 +288,11 @@ impl Session<'_> {
                     PartKind::Auditor => self.audit(execution)?,
                 }
             }
+            if execution > behind && part.kind == PartKind::Server && now.reached(Step::End) {
+                // Started in the place of one that was killed, when there was nobody left to serve.
+                behind = execution;
+                self.complete(execution, Step::End)?;
+            }
             now = match self.control.moment() {
                 same if same == now => self.control.wait_past(now),
                 later => later,
