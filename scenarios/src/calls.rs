@@ -109,7 +109,8 @@ impl OpenFile {
         &self.fd
     }
 
-    fn failed<T>(
+    /// Any other call on this file, which the verb names in errors.
+    pub(crate) fn call<T>(
         &self,
         verb: &'static str,
         attempt: impl FnMut() -> Result<T, Errno>,
@@ -123,7 +124,7 @@ impl OpenFile {
         loop {
             let filled = into.len();
             into.resize(filled + CHUNK, 0);
-            let read = self.failed("read", || rustix::io::read(&self.fd, &mut into[filled..]));
+            let read = self.call("read", || rustix::io::read(&self.fd, &mut into[filled..]));
             into.truncate(filled + *read.as_ref().unwrap_or(&0));
             if read? == 0 {
                 return Ok(());
@@ -133,7 +134,7 @@ impl OpenFile {
 
     /// One `write`, which may write less than it is given.
     pub fn write_once(&self, bytes: &[u8]) -> Result<usize, CallError> {
-        self.failed("write", || rustix::io::write(&self.fd, bytes))
+        self.call("write", || rustix::io::write(&self.fd, bytes))
     }
 
     /// Writes everything at the current offset, going on after a short write.
@@ -151,7 +152,7 @@ impl OpenFile {
         let mut done = 0;
         while done < bytes.len() {
             let at = offset + done as u64;
-            let written = self.failed("pwrite", || rustix::io::pwrite(&self.fd, &bytes[done..], at))?;
+            let written = self.call("pwrite", || rustix::io::pwrite(&self.fd, &bytes[done..], at))?;
             done += self.some("pwrite", written)?;
         }
         Ok(())
@@ -170,7 +171,7 @@ impl OpenFile {
         let mut done = 0;
         while done < into.len() {
             let at = offset + done as u64;
-            match self.failed("pread", || rustix::io::pread(&self.fd, &mut into[done..], at))? {
+            match self.call("pread", || rustix::io::pread(&self.fd, &mut into[done..], at))? {
                 0 => break,
                 read => done += read,
             }
@@ -180,42 +181,42 @@ impl OpenFile {
 
     /// `ftruncate`.
     pub fn truncate(&self, length: u64) -> Result<(), CallError> {
-        self.failed("ftruncate", || rustix::fs::ftruncate(&self.fd, length))
+        self.call("ftruncate", || rustix::fs::ftruncate(&self.fd, length))
     }
 
     /// `lseek` to this offset from the start.
     pub fn seek_to(&self, offset: u64) -> Result<(), CallError> {
-        self.failed("lseek", || rustix::fs::seek(&self.fd, rustix::fs::SeekFrom::Start(offset))).map(drop)
+        self.call("lseek", || rustix::fs::seek(&self.fd, rustix::fs::SeekFrom::Start(offset))).map(drop)
     }
 
     /// `lseek` to the end; returns the offset.
     pub fn seek_to_end(&self) -> Result<u64, CallError> {
-        self.failed("lseek", || rustix::fs::seek(&self.fd, rustix::fs::SeekFrom::End(0)))
+        self.call("lseek", || rustix::fs::seek(&self.fd, rustix::fs::SeekFrom::End(0)))
     }
 
     /// The length in bytes (`fstat`).
     pub fn length(&self) -> Result<u64, CallError> {
-        self.failed("fstat", || rustix::fs::fstat(&self.fd)).map(|stat| stat.st_size.unsigned_abs())
+        self.call("fstat", || rustix::fs::fstat(&self.fd)).map(|stat| stat.st_size.unsigned_abs())
     }
 
     /// `fchmod`.
     pub fn set_mode(&self, mode: u32) -> Result<(), CallError> {
-        self.failed("fchmod", || rustix::fs::fchmod(&self.fd, Mode::from_raw_mode(mode)))
+        self.call("fchmod", || rustix::fs::fchmod(&self.fd, Mode::from_raw_mode(mode)))
     }
 
     /// `fsync`.
     pub fn sync(&self) -> Result<(), CallError> {
-        self.failed("fsync", || rustix::fs::fsync(&self.fd))
+        self.call("fsync", || rustix::fs::fsync(&self.fd))
     }
 
     /// `fdatasync`.
     pub fn sync_data(&self) -> Result<(), CallError> {
-        self.failed("fdatasync", || rustix::fs::fdatasync(&self.fd))
+        self.call("fdatasync", || rustix::fs::fdatasync(&self.fd))
     }
 
     /// `flock`, waiting for as long as it takes.
     pub fn lock(&self, operation: FlockOperation) -> Result<(), CallError> {
-        self.failed("flock", || rustix::fs::flock(&self.fd, operation))
+        self.call("flock", || rustix::fs::flock(&self.fd, operation))
     }
 
     /// `close`, with its error: some file systems report a failed write only here.

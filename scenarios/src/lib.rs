@@ -5,12 +5,27 @@
 //! harness catches it, is under [`broken`]. [`strategies`] lists them all, [`strategy`] finds one by
 //! its name.
 
+mod append_log;
+mod backoff;
 mod calls;
+mod cas;
+mod coordinator;
+mod double_buffer;
+mod end_file;
 mod flock;
+mod library;
+mod mutex_registry;
+mod per_process;
+mod posix_lock;
 mod protocol;
 mod registry;
+mod sqlite;
+mod symlink_swap;
 mod temp_name;
+mod temp_other_dir;
 mod temp_rename;
+mod thread_mutex;
+mod tolerate;
 
 pub mod broken;
 pub mod definition;

@@ -7,7 +7,6 @@ use std::io::Read;
 use std::marker::PhantomData;
 
 use rustix::fs::OFlags;
-use tearproof_core::claim::Claim;
 use tearproof_core::object::Object;
 use tearproof_core::set::SetDocument;
 use tearproof_core::strategy::{Client, ClientContext, Found, Strategy, StrategyError, StrategyInfo};
@@ -27,9 +26,6 @@ macro_rules! claims {
     };
 }
 pub(crate) use claims;
-
-/// No promise at all.
-pub(crate) const NO_CLAIMS: &[Claim] = &[];
 
 /// The algorithm of one client.
 pub(crate) trait Protocol: Default + Send + 'static {

@@ -160,8 +160,9 @@ pub(crate) fn write_file_atomic(
     target: &Path,
     document: &[u8],
 ) -> Result<(), StrategyError> {
+    let directory = target.parent().unwrap_or(&at.dir);
     let mode = calls::mode_of(target)?.unwrap_or(0o644);
-    let temp = names.next(at);
+    let temp = directory.join(names.next_name(at));
     let file = OpenFile::create_new(&temp, 0o600)?;
     let written = file
         .write_all(document)
@@ -169,7 +170,7 @@ pub(crate) fn write_file_atomic(
         .and_then(|()| file.sync())
         .and_then(|()| file.close());
     or_remove(&temp, written.and_then(|()| calls::rename(&temp, target)))?;
-    calls::sync_directory(&at.dir).map_err(CallError::perhaps_applied)
+    calls::sync_directory(directory).map_err(CallError::perhaps_applied)
 }
 
 /// Removes the temporary file when it did not become the state file. Its own failure is not

@@ -1,0 +1,327 @@
+//! One process owns the state, and everybody else asks it over a Unix socket. Source: seed 002,
+//! solution 3 (IPC).
+//!
+//! The owner holds the document in memory and answers one request at a time. Before it acknowledges
+//! a change it has replaced the state file as `write-file-atomic` does, so programs that read the
+//! file directly see whole documents, and an owner that is started anew goes on from there. A flock
+//! on `<file>.owner` keeps a second owner out; it dies with the process.
+//!
+//! When the owner is killed, a request that was under way has an unknown outcome, every later one
+//! fails ("no owner"), and nothing that was acknowledged is lost. Clients connect again with their
+//! next operation, so a restarted owner is found. There is no election: without an owner there is
+//! no progress, and none is promised under kill.
+//!
+//! The socket is `<file>.sock`; it is reached through `/proc/self/fd`, since a socket's address is
+//! limited to 108 bytes. A message is a length in four bytes, one byte that says what it is, and
+//! the document or the element.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, OFlags};
+use tearproof_core::strategy::{Client, ClientContext, Found, Strategy, StrategyError, StrategyInfo};
+
+use crate::calls::{self, OpenFile, name};
+use crate::protocol::{DOCUMENTS, claims, lay_down, read_plainly, with_element};
+use crate::temp_name::TempNames;
+use crate::temp_rename::write_file_atomic;
+
+/// Strategy `coordinator`.
+pub(crate) static COORDINATOR: Coordinator = Coordinator;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Coordinator;
+
+static COORDINATOR_INFO: StrategyInfo = StrategyInfo {
+    name: "coordinator",
+    algorithm: "one owner process behind a Unix socket; it replaces the state file atomically before it acknowledges",
+    claims: claims![
+        AtomicReads: Concurrency Kill;
+        NoLostUpdates: Concurrency Kill;
+        Linearizable: Concurrency;
+        Progress: Concurrency;
+        Durability: Kill;
+        NoResidue: Concurrency;
+        MetadataKept: Concurrency;
+    ],
+    source: "seed 002 (solution 3)",
+    objects: DOCUMENTS,
+    broken: false,
+    timed: true,
+};
+
+/// How long the owner waits for something before it looks whether it is to stop.
+const GLANCE: Duration = Duration::from_millis(5);
+/// The longest message in bytes that is believed.
+const LENGTH_MAX: u32 = 256 << 20;
+
+const READ: u8 = b'r';
+const WRITE: u8 = b'w';
+const UPDATE: u8 = b'u';
+const DONE: u8 = b'd';
+const ABSENT: u8 = b'a';
+const FAILED: u8 = b'f';
+const UNKNOWN: u8 = b'?';
+
+/// The state directory, open, so that the socket has a short address.
+struct Address {
+    directory: OpenFile,
+    socket: String,
+}
+
+impl Address {
+    fn of(at: &ClientContext) -> Result<Self, StrategyError> {
+        let directory = OpenFile::open(&at.dir, OFlags::RDONLY | OFlags::DIRECTORY, 0)?;
+        Ok(Self { directory, socket: format!("{}.sock", name(&at.file)) })
+    }
+
+    fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}/{}", self.directory.fd().as_raw_fd(), self.socket))
+    }
+}
+
+fn send(mut stream: &UnixStream, kind: u8, body: &[u8]) -> std::io::Result<()> {
+    let mut message = Vec::with_capacity(body.len() + 5);
+    message.extend_from_slice(&(body.len() as u32).to_le_bytes());
+    message.push(kind);
+    message.extend_from_slice(body);
+    stream.write_all(&message)
+}
+
+/// Reads exactly as much as `into` holds. The stream has a time-out; at each one `stop` is asked.
+fn fill(mut stream: &UnixStream, into: &mut [u8], stop: &dyn Fn() -> bool) -> std::io::Result<()> {
+    let mut filled = 0;
+    while filled < into.len() {
+        match stream.read(&mut into[filled..]) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => (),
+            Err(error) if error.kind() == ErrorKind::WouldBlock && !stop() => (),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn receive(stream: &UnixStream, stop: &dyn Fn() -> bool) -> std::io::Result<(u8, Vec<u8>)> {
+    let mut head = [0; 5];
+    fill(stream, &mut head, stop)?;
+    let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+    if length > LENGTH_MAX {
+        return Err(ErrorKind::InvalidData.into());
+    }
+    let mut body = vec![0; length as usize];
+    fill(stream, &mut body, stop)?;
+    Ok((head[4], body))
+}
+
+/// What the owner holds in memory: the document as it is in the file.
+struct Owned {
+    names: TempNames,
+    document: Option<Vec<u8>>,
+}
+
+impl Owned {
+    fn answer(&mut self, at: &ClientContext, kind: u8, body: &[u8]) -> (u8, Vec<u8>) {
+        let changed = match kind {
+            READ => {
+                return match &self.document {
+                    Some(document) => (DONE, document.clone()),
+                    None => (ABSENT, Vec::new()),
+                };
+            }
+            WRITE => Ok(body.to_vec()),
+            UPDATE => {
+                let found = if self.document.is_some() { Found::Present } else { Found::Absent };
+                with_element(
+                    at,
+                    found,
+                    self.document.as_deref().unwrap_or_default(),
+                    &String::from_utf8_lossy(body),
+                )
+            }
+            _ => Err(StrategyError::failed("the owner does not know this request")),
+        };
+        match changed.and_then(|document| self.replace(at, document)) {
+            Ok(()) => (DONE, Vec::new()),
+            Err(error @ StrategyError::Unknown { .. }) => (UNKNOWN, error.to_string().into_bytes()),
+            Err(error) => (FAILED, error.to_string().into_bytes()),
+        }
+    }
+
+    fn replace(&mut self, at: &ClientContext, document: Vec<u8>) -> Result<(), StrategyError> {
+        let written = write_file_atomic(&mut self.names, at, &at.file, &document);
+        // An unknown outcome means that the file is replaced and perhaps not durably so.
+        if matches!(written, Ok(()) | Err(StrategyError::Unknown { .. })) {
+            self.document = Some(document);
+        }
+        written
+    }
+}
+
+impl Strategy for Coordinator {
+    fn info(&self) -> &'static StrategyInfo {
+        &COORDINATOR_INFO
+    }
+
+    fn prepare(&self, context: &ClientContext, document: Option<&[u8]>) -> Result<(), StrategyError> {
+        lay_down(context, document)
+    }
+
+    fn client(&self, context: &ClientContext) -> Result<Box<dyn Client>, StrategyError> {
+        let mut asker = Asker { at: context.clone(), connection: None };
+        // Without an owner now there may be one by the first operation, which tries again.
+        let _ = asker.connect();
+        Ok(Box::new(asker))
+    }
+
+    fn has_server(&self) -> bool {
+        true
+    }
+
+    fn serve(
+        &self,
+        context: &ClientContext,
+        ready: &mut dyn FnMut(),
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(), StrategyError> {
+        let lock = OpenFile::open(&context.sibling(".owner"), OFlags::RDWR | OFlags::CREATE, 0o644)?;
+        lock.lock(FlockOperation::NonBlockingLockExclusive)
+            .map_err(|error| StrategyError::busy(format!("another owner is at work: {error}")))?;
+        let mut document = Vec::new();
+        let found = read_plainly(context, &mut document)?;
+        let document = (found == Found::Present).then_some(document);
+        let owned = Mutex::new(Owned { names: TempNames::default(), document });
+
+        let address = Address::of(context)?;
+        // The socket of an owner that died is still there, and leads to nobody.
+        let _ = calls::unlink(&context.sibling(".sock"));
+        let failed = |what: &str, error: std::io::Error| {
+            StrategyError::failed(format!("{what} {}: {error}", address.socket))
+        };
+        let listener = UnixListener::bind(address.path()).map_err(|error| failed("bind", error))?;
+        listener.set_nonblocking(true).map_err(|error| failed("listen on", error))?;
+        ready();
+
+        let stopping = AtomicBool::new(false);
+        let result = std::thread::scope(|scope| {
+            let result = loop {
+                if stop() {
+                    break Ok(());
+                }
+                match listener.accept() {
+                    Ok((stream, _)) => {
+                        scope.spawn(|| converse(stream, context, &owned, &stopping));
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => wait_for(&listener),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => (),
+                    Err(error) => break Err(failed("accept on", error)),
+                }
+            };
+            stopping.store(true, Ordering::Relaxed);
+            result
+        });
+        let _ = calls::unlink(&context.sibling(".sock"));
+        result
+    }
+
+    fn keeps(&self, context: &ClientContext, name: &str) -> bool {
+        [".sock", ".owner"]
+            .iter()
+            .any(|suffix| context.sibling(suffix).file_name().is_some_and(|kept| kept == name))
+    }
+
+    fn follows_symlinks(&self) -> bool {
+        false
+    }
+}
+
+/// Waits until somebody knocks, or for a glance.
+fn wait_for(listener: &UnixListener) {
+    let mut fds = [rustix::event::PollFd::new(listener, rustix::event::PollFlags::IN)];
+    let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: i64::from(GLANCE.subsec_nanos()) };
+    // A signal or a time-out means the same here: look again.
+    let _ = rustix::event::poll(&mut fds, Some(&timeout));
+}
+
+/// Answers one client until it goes away.
+fn converse(stream: UnixStream, at: &ClientContext, owned: &Mutex<Owned>, stopping: &AtomicBool) {
+    let stop = || stopping.load(Ordering::Relaxed);
+    if stream.set_nonblocking(false).is_err() || stream.set_read_timeout(Some(GLANCE)).is_err() {
+        return;
+    }
+    while let Ok((kind, body)) = receive(&stream, &stop) {
+        let (kind, body) = owned.lock().unwrap_or_else(PoisonError::into_inner).answer(at, kind, &body);
+        if send(&stream, kind, &body).is_err() {
+            return;
+        }
+    }
+}
+
+struct Asker {
+    at: ClientContext,
+    connection: Option<UnixStream>,
+}
+
+impl Asker {
+    fn connect(&mut self) -> Result<&UnixStream, StrategyError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let address = Address::of(&self.at)?;
+                let connect = || -> std::io::Result<UnixStream> {
+                    let stream = UnixStream::connect(address.path())?;
+                    stream.set_read_timeout(Some(self.at.patience))?;
+                    stream.set_write_timeout(Some(self.at.patience))?;
+                    Ok(stream)
+                };
+                connect().map_err(|error| {
+                    StrategyError::failed(format!("no owner: connect {}: {error}", address.socket))
+                })?
+            }
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// Asks, and waits for the answer. `into` is the answer's document.
+    fn ask(&mut self, kind: u8, body: &[u8], into: &mut Vec<u8>) -> Result<Found, StrategyError> {
+        let connection = self.connect()?;
+        let answer = send(connection, kind, body).and_then(|()| receive(connection, &|| true));
+        let (status, body) = answer.map_err(|error| {
+            // Whatever comes over this connection now would be the answer to an old question.
+            self.connection = None;
+            StrategyError::unknown(format!("the owner went away or did not answer in time: {error}"))
+        })?;
+        match status {
+            DONE => {
+                *into = body;
+                Ok(Found::Present)
+            }
+            ABSENT => Ok(Found::Absent),
+            UNKNOWN => Err(StrategyError::unknown(String::from_utf8_lossy(&body))),
+            FAILED => Err(StrategyError::failed(String::from_utf8_lossy(&body))),
+            _ => Err(StrategyError::unknown("the owner gave an answer that is none")),
+        }
+    }
+}
+
+impl Client for Asker {
+    fn read(&mut self, into: &mut Vec<u8>) -> Result<Found, StrategyError> {
+        into.clear();
+        self.ask(READ, &[], into)
+    }
+
+    fn write(&mut self, document: &[u8]) -> Result<(), StrategyError> {
+        self.ask(WRITE, document, &mut Vec::new()).map(drop)
+    }
+
+    fn update(&mut self, element: &str) -> Result<(), StrategyError> {
+        self.ask(UPDATE, element.as_bytes(), &mut Vec::new()).map(drop)
+    }
+}
