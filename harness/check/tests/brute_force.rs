@@ -132,6 +132,8 @@ fn play(style: Style, tape: &Tape) -> History {
                         250..=252 => seen.push(ValueId(u32::from(choice) - 248)),
                         245..=249 => seen.reverse(),
                         240..=244 => drop(seen.pop()),
+                        _ if choice % 8 == 3 && !seen.is_empty() => drop(seen.remove(0)),
+                        _ if choice % 8 == 5 => seen.truncate(1),
                         _ => {}
                     }
                     match style.object {
