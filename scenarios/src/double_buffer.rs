@@ -16,7 +16,7 @@ use tearproof_core::strategy::{ClientContext, Found, StrategyError, StrategyInfo
 
 use crate::backoff::Backoff;
 use crate::calls::{CallError, OpenFile, name};
-use crate::protocol::{DOCUMENTS, Kept, Protocol, claims, with_element};
+use crate::protocol::{DOCUMENTS, Kept, Protocol, claims, stream_buffered, with_element};
 
 /// Strategy `double-buffer`.
 pub(crate) static DOUBLE_BUFFER: Kept<DoubleBuffer> = Kept::new();
@@ -184,11 +184,7 @@ impl Protocol for DoubleBuffer {
 
     /// The document is inside the file, and is read as a whole to be verified.
     fn stream(&mut self, at: &ClientContext) -> Result<Option<Box<dyn std::io::Read + Send>>, StrategyError> {
-        let mut document = Vec::new();
-        Ok(match self.read(at, &mut document)? {
-            Found::Present => Some(Box::new(std::io::Cursor::new(document))),
-            Found::Absent => None,
-        })
+        stream_buffered(self, at)
     }
 
     fn prepare(at: &ClientContext, document: Option<&[u8]>) -> Result<(), StrategyError> {

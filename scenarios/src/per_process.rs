@@ -21,7 +21,7 @@ use tearproof_core::set::SetDocument;
 use tearproof_core::strategy::{ClientContext, Found, StrategyError, StrategyInfo};
 
 use crate::calls::{self, OpenFile};
-use crate::protocol::{DOCUMENTS, Kept, Protocol, claims, parse_set, read_plainly};
+use crate::protocol::{DOCUMENTS, Kept, Protocol, claims, parse_set, read_plainly, stream_buffered};
 use crate::temp_name::TempNames;
 use crate::temp_rename::write_file_atomic;
 
@@ -45,6 +45,7 @@ static PER_PROCESS_FILES_INFO: StrategyInfo = StrategyInfo {
         AtomicReads: Concurrency Pause Kill PowerLoss IoError;
         NoLostUpdates: Concurrency Pause Kill;
         Progress: Concurrency Kill;
+        Durability: Kill PowerLoss;
         ErrorsReported: IoError;
         NoResidue: Concurrency;
         MetadataKept: Concurrency;
@@ -159,11 +160,7 @@ impl Protocol for PerProcessFiles {
 
     /// What is merged is no file that could be read piece by piece.
     fn stream(&mut self, at: &ClientContext) -> Result<Option<Box<dyn std::io::Read + Send>>, StrategyError> {
-        let mut merged = Vec::new();
-        Ok(match self.read(at, &mut merged)? {
-            Found::Present => Some(Box::new(std::io::Cursor::new(merged))),
-            Found::Absent => None,
-        })
+        stream_buffered(self, at)
     }
 
     fn keeps(at: &ClientContext, name: &str) -> bool {

@@ -134,6 +134,19 @@ pub(crate) fn read_plainly(at: &ClientContext, into: &mut Vec<u8>) -> Result<Fou
     Ok(Found::Present)
 }
 
+/// The document as a stream, of a strategy whose readers must see all of it before they can pass
+/// any of it on.
+pub(crate) fn stream_buffered<P: Protocol>(
+    protocol: &mut P,
+    at: &ClientContext,
+) -> Result<Option<Box<dyn Read + Send>>, StrategyError> {
+    let mut document = Vec::new();
+    Ok(match protocol.read(at, &mut document)? {
+        Found::Present => Some(Box::new(std::io::Cursor::new(document))),
+        Found::Absent => None,
+    })
+}
+
 /// Writes the first document, in a world that has no clients yet.
 pub(crate) fn lay_down(at: &ClientContext, document: Option<&[u8]>) -> Result<(), StrategyError> {
     let Some(document) = document else { return Ok(()) };

@@ -4,6 +4,8 @@
 //! its own, so across processes they are no better than what they wrap. Their claims are those that
 //! hold in either case. Source: seeds 002 and 004.
 
+use std::io::Read;
+
 use tearproof_core::document::Format;
 use tearproof_core::object::Object;
 use tearproof_core::set::SetDocument;
@@ -11,7 +13,8 @@ use tearproof_core::strategy::{ClientContext, Found, StrategyError, StrategyInfo
 
 use crate::broken::in_place::truncate_and_write;
 use crate::broken::temp_rename::write_by_shared_temp;
-use crate::mutex_registry::MutexRegistry;
+use crate::calls::OpenFile;
+use crate::mutex_registry::{MutexRegistry, PathGuard};
 use crate::protocol::{DOCUMENTS, Kept, Protocol, claims, read_plainly, with_element};
 
 /// Strategy `thread-mutex`.
@@ -61,6 +64,26 @@ impl Protocol for ThreadMutex {
         let found = read_plainly(at, &mut document)?;
         let document = with_element(at, found, &document, element)?;
         truncate_and_write(at, &document)
+    }
+
+    fn stream(&mut self, at: &ClientContext) -> Result<Option<Box<dyn Read + Send>>, StrategyError> {
+        let guard = MUTEXES.lock(&at.file);
+        Ok(match OpenFile::open_to_read(&at.file)? {
+            Some(file) => Some(Box::new(GuardedFile { file, _guard: guard })),
+            None => None,
+        })
+    }
+}
+
+/// A file that is read slowly, under the mutex of its path.
+struct GuardedFile {
+    file: OpenFile,
+    _guard: PathGuard<'static>,
+}
+
+impl Read for GuardedFile {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        self.file.read(into)
     }
 }
 

@@ -6,6 +6,8 @@
 //! because the writer was killed or two writers left a mixture, exhausts the retries for ever, so
 //! neither member promises progress.
 
+use std::io::Read;
+
 use tearproof_core::document::Format;
 use tearproof_core::object::Object;
 use tearproof_core::set::SetDocument;
@@ -14,7 +16,9 @@ use tearproof_core::strategy::{ClientContext, Found, StrategyError, StrategyInfo
 use crate::backoff::Backoff;
 use crate::broken::in_place::truncate_and_write;
 use crate::calls::name;
-use crate::protocol::{DOCUMENTS, Kept, Protocol, claims, lay_down, read_plainly, with_element};
+use crate::protocol::{
+    DOCUMENTS, Kept, Protocol, claims, lay_down, read_plainly, stream_buffered, with_element,
+};
 
 /// Strategy `tolerate-retry`.
 pub(crate) static TOLERATE_RETRY: Kept<TolerateRetry> = Kept::new();
@@ -53,6 +57,11 @@ impl Protocol for TolerateRetry {
 
     fn write(&mut self, at: &ClientContext, document: &[u8]) -> Result<(), StrategyError> {
         truncate_and_write(at, document)
+    }
+
+    /// What has been passed on cannot be read again, so the whole is read and looked at first.
+    fn stream(&mut self, at: &ClientContext) -> Result<Option<Box<dyn Read + Send>>, StrategyError> {
+        stream_buffered(self, at)
     }
 }
 
@@ -110,6 +119,11 @@ impl Protocol for TolerateChecksum {
         let found = self.read(at, &mut document)?;
         let document = with_element(at, found, &document, element)?;
         truncate_and_write(at, &sealed(at.format, &document))
+    }
+
+    /// What has been passed on cannot be read again, so the whole is read and looked at first.
+    fn stream(&mut self, at: &ClientContext) -> Result<Option<Box<dyn Read + Send>>, StrategyError> {
+        stream_buffered(self, at)
     }
 
     fn prepare(at: &ClientContext, document: Option<&[u8]>) -> Result<(), StrategyError> {

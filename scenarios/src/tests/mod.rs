@@ -1,6 +1,7 @@
 //! What every strategy must do when nothing goes wrong, over all of the registry; and in files of
 //! their own, what single families do when something does.
 
+mod races;
 mod round_trips;
 mod single;
 

@@ -120,6 +120,7 @@ fn a_register_reads_back_what_was_written_last_and_nothing_is_left_behind() {
                     let mut streamed = Vec::new();
                     let mut stream = first.stream().expect("a stream").expect("something is there");
                     stream.read_to_end(&mut streamed).expect("read");
+                    drop(stream);
                     assert_eq!(at.shape.verify(&streamed), Ok(Stamp::new(2, sequence)), "{name}");
                 }
             });

@@ -223,34 +223,3 @@ fn across_two_file_systems_the_other_directory_means_a_plain_copy() {
     assert_eq!(fs::read(&at.file).expect("read"), b"new");
     assert_eq!(fs::read_dir(other.path()).expect("listed").count(), 0);
 }
-
-#[test]
-fn two_threads_lose_no_update_where_that_is_promised() {
-    let claim = Claim::new(Guarantee::NoLostUpdates, Hazard::Concurrency);
-    for candidate in super::keepers(Object::Set) {
-        // The locks of POSIX belong to the process, and these are threads of one.
-        if !candidate.info().claims.contains(&claim) || candidate.info().name == "posix-lock" {
-            continue;
-        }
-        let dir = tempfile::tempdir().expect("a directory");
-        let at =
-            ClientContext { object: Object::Set, patience: Duration::from_secs(60), ..context(dir.path()) };
-        play(candidate, &at, Some(&SetDocument::default().render(Format::Json)), || {
-            std::thread::scope(|scope| {
-                for number in 1..=2 {
-                    let at = ClientContext { client: number, ..at.clone() };
-                    scope.spawn(move || {
-                        let mut client = candidate.client(&at).expect("opened");
-                        for sequence in 1..=15 {
-                            client.update(&element_name(Stamp::new(number, sequence))).expect("updated");
-                        }
-                    });
-                }
-            });
-            let mut seen = Vec::new();
-            candidate.client(&at).expect("opened").read(&mut seen).expect("read");
-            let elements = verify_set(Format::Json, &seen, true).expect("whole");
-            assert_eq!(elements.len(), 30, "{}", candidate.info().name);
-        });
-    }
-}
