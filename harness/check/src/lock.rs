@@ -48,8 +48,8 @@ pub fn check(operations: &Operations<'_>) -> Finding {
             continue;
         }
         let section = &sections[index];
-        let others =
-            || inside.iter().map(|&open| &sections[open]).filter(|open| open.client != section.client);
+        // None is of the same client: a holder that acquires again does not enter again.
+        let others = || inside.iter().map(|&open| &sections[open]);
         let holder = others().find(|open| open.held && section.held);
         let kind = if holder.is_some() { AnomalyKind::TwoHolders } else { AnomalyKind::UnprotectedSection };
         if let Some(other) = holder.or_else(|| others().next()) {

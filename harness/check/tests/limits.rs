@@ -123,6 +123,7 @@ fn a_limit_leaves_nothing_that_holds() {
         operation: Operation::Update,
     });
     history.aftermath.inspected = true;
+    history.aftermath.probed = true;
     history.limit = Some("the ring of client 0 was full".to_owned());
     for (guarantee, finding) in check(&history).expect("well formed") {
         let expected = match guarantee {
