@@ -2,9 +2,10 @@
 //! those of an open file description.
 //!
 //! A POSIX lock has two habits that `flock` does not have. Threads of one process do not exclude
-//! each other, since the lock is already theirs; so where a scenario runs several threads in a
-//! process, updates of `posix-lock` are lost. And closing *any* descriptor of the file drops the
-//! lock, see `posix-lock-reopened` under `broken`. Open-file-description locks have neither.
+//! each other, since the lock is already theirs; so whoever uses it right, as SQLite does, takes a
+//! mutex of the process first. And closing *any* descriptor of the file drops the lock, which the
+//! mutex also prevents as long as nobody goes around it; see `posix-lock-threads` and
+//! `posix-lock-reopened` under `broken`. Open-file-description locks have neither habit.
 //!
 //! Source: POSIX on `fcntl`; Linux `fcntl(2)`, "Open file description locks".
 
@@ -16,6 +17,7 @@ use tearproof_core::claim::Claim;
 use tearproof_core::strategy::{ClientContext, StrategyError, StrategyInfo};
 
 use crate::calls::{CallError, OpenFile};
+use crate::mutex_registry::MutexRegistry;
 use crate::protocol::{DOCUMENTS, Kept, Protocol, claims, read_plainly, with_element};
 use crate::temp_name::TempNames;
 use crate::temp_rename::write_file_atomic;
@@ -74,7 +76,7 @@ pub(crate) fn is_lock_file(at: &ClientContext, name: &str) -> bool {
 }
 
 /// The read-modify-write inside the lock; the lock ends with the descriptor.
-fn update_locked(
+pub(crate) fn update_locked(
     names: &mut TempNames,
     at: &ClientContext,
     element: &str,
@@ -89,7 +91,7 @@ fn update_locked(
 }
 
 /// The write inside the lock.
-fn write_locked(
+pub(crate) fn write_locked(
     names: &mut TempNames,
     at: &ClientContext,
     document: &[u8],
@@ -100,8 +102,11 @@ fn write_locked(
     lock.close().map_err(CallError::perhaps_applied)
 }
 
-/// `F_SETLKW` on `<file>.lock` for the whole of a read-modify-write. The promise is one of
-/// processes: threads of one process are not kept apart.
+/// The threads of this process that hold, or wait for, a POSIX lock.
+static THREADS: MutexRegistry = MutexRegistry::new();
+
+/// `F_SETLKW` on `<file>.lock` for the whole of a read-modify-write, and a mutex in the process
+/// around it, which keeps its threads apart.
 #[derive(Default)]
 pub(crate) struct PosixLock {
     names: TempNames,
@@ -109,9 +114,9 @@ pub(crate) struct PosixLock {
 
 static POSIX_LOCK_INFO: StrategyInfo = StrategyInfo {
     name: "posix-lock",
-    algorithm: "hold an F_SETLKW lock on <file>.lock for the whole read-modify-write, replace the file atomically and durably",
+    algorithm: "hold a mutex in the process and an F_SETLKW lock on <file>.lock for the whole read-modify-write, replace the file atomically and durably",
     claims: LOCKED_AND_ATOMIC,
-    source: "POSIX, fcntl",
+    source: "POSIX, fcntl; SQLite's unix VFS",
     objects: DOCUMENTS,
     broken: false,
     timed: false,
@@ -123,10 +128,12 @@ impl Protocol for PosixLock {
     }
 
     fn write(&mut self, at: &ClientContext, document: &[u8]) -> Result<(), StrategyError> {
+        let _alone = THREADS.lock(&at.file);
         write_locked(&mut self.names, at, document, Kind::Process)
     }
 
     fn update(&mut self, at: &ClientContext, element: &str) -> Result<(), StrategyError> {
+        let _alone = THREADS.lock(&at.file);
         update_locked(&mut self.names, at, element, Kind::Process)
     }
 

@@ -25,6 +25,7 @@ static STATE: &[&dyn Strategy] = &[
     &flock::FLOCK_SIBLING,
     &broken::flock::FLOCK_SIBLING_UNLINK,
     &posix_lock::POSIX_LOCK,
+    &broken::posix_lock::POSIX_LOCK_THREADS,
     &broken::posix_lock::POSIX_LOCK_REOPENED,
     &posix_lock::OFD_LOCK,
     &thread_mutex::THREAD_MUTEX,

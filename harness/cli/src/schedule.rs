@@ -122,22 +122,22 @@ fn load_one(name: &str) -> Result<Scenario, Failure> {
 }
 
 fn entry(index: usize, scenario: &Scenario, name: &str) -> Entry {
-    let (origin, claims, broken, timed) = match (scenario.program(name), tearproof_scenarios::strategy(name)) {
-        (Some(program), _) => (Origin::Command, program.claims.clone(), false, false),
+    let (origin, claims, broken) = match (scenario.program(name), tearproof_scenarios::strategy(name)) {
+        (Some(program), _) => (Origin::Command, program.claims.clone(), false),
         (None, Some(strategy)) => {
             let info = strategy.info();
-            (Origin::BuiltIn, info.claims.to_vec(), info.broken, info.timed)
+            (Origin::BuiltIn, info.claims.to_vec(), info.broken)
         }
-        (None, None) => (Origin::BuiltIn, Vec::new(), false, false),
-    };
-    let wanted = |hazard: &Hazard| match hazard {
-        Hazard::Concurrency | Hazard::Kill => true,
-        Hazard::Pause => {
-            timed || scenario.state.object == Object::Lock || scenario.require.hazards.contains(&Hazard::Pause)
-        }
-        Hazard::PowerLoss | Hazard::IoError => false,
+        (None, None) => (Origin::BuiltIn, Vec::new(), false),
     };
     let claims = meant_for(scenario.state.object, claims);
+    // Plain concurrency, what the scenario asks for, and whatever a user's own program promises.
+    let promised = |hazard| origin == Origin::Command && claims.iter().any(|claim| claim.hazard == hazard);
+    let wanted = |hazard: &Hazard| match *hazard {
+        Hazard::Concurrency => true,
+        Hazard::Pause | Hazard::Kill => scenario.require.hazards.contains(hazard) || promised(*hazard),
+        Hazard::PowerLoss | Hazard::IoError => false,
+    };
     let hazards = Hazard::ALL.iter().copied().filter(wanted).collect();
     Entry { scenario: index, strategy: name.to_owned(), origin, claims, broken, hazards }
 }

@@ -223,7 +223,7 @@ impl Default for StressLimits {
         Self {
             seconds: None,
             operations: 20_000,
-            execution: Duration::from_millis(100),
+            execution: Duration::from_millis(60),
             warm_up: Duration::from_millis(10),
             kill_every: Duration::from_millis(3),
             pause_every: Duration::from_millis(40),

@@ -1,13 +1,16 @@
-//! A POSIX lock in a process that opens the locked file a second time.
+//! POSIX locks in programs that forget to whom they belong: to the process, not to the thread, and
+//! not to the descriptor.
 
 use tearproof_core::strategy::{ClientContext, StrategyError, StrategyInfo};
 
 use crate::calls::OpenFile;
-use crate::posix_lock::{Kind, is_lock_file, lock_sibling};
+use crate::posix_lock::{Kind, is_lock_file, lock_sibling, update_locked, write_locked};
 use crate::protocol::{DOCUMENTS, Kept, Protocol, claims, read_plainly, with_element};
 use crate::temp_name::TempNames;
 use crate::temp_rename::write_file_atomic;
 
+/// Strategy `posix-lock-threads`.
+pub(crate) static POSIX_LOCK_THREADS: Kept<PosixLockThreads> = Kept::new();
 /// Strategy `posix-lock-reopened`.
 pub(crate) static POSIX_LOCK_REOPENED: Kept<PosixLockReopened> = Kept::new();
 
@@ -66,6 +69,53 @@ impl Protocol for PosixLockReopened {
         let found = read_plainly(at, &mut document)?;
         let document = with_element(at, found, &document, element)?;
         write_file_atomic(&mut self.names, at, &at.file, &document)
+    }
+
+    fn keeps(at: &ClientContext, name: &str) -> bool {
+        is_lock_file(at, name)
+    }
+
+    const FOLLOWS_SYMLINKS: bool = false;
+}
+
+/// `posix-lock` without the mutex of the process.
+///
+/// The lock that one thread takes is every thread's: the second is given it at once, and when the
+/// first closes its descriptor the second has it no more either. Processes of one thread each are
+/// kept apart; where one process has several, their updates are lost.
+#[derive(Default)]
+pub(crate) struct PosixLockThreads {
+    names: TempNames,
+}
+
+static POSIX_LOCK_THREADS_INFO: StrategyInfo = StrategyInfo {
+    name: "posix-lock-threads",
+    algorithm: "as posix-lock, but without the mutex that keeps the threads of one process apart",
+    claims: claims![
+        AtomicReads: Concurrency Pause Kill PowerLoss IoError;
+        Linearizable: Concurrency Kill;
+        Progress: Concurrency Kill;
+        ErrorsReported: IoError;
+        NoResidue: Concurrency;
+        MetadataKept: Concurrency;
+    ],
+    source: "POSIX, fcntl: locks belong to the process",
+    objects: DOCUMENTS,
+    broken: true,
+    timed: false,
+};
+
+impl Protocol for PosixLockThreads {
+    fn info() -> &'static StrategyInfo {
+        &POSIX_LOCK_THREADS_INFO
+    }
+
+    fn write(&mut self, at: &ClientContext, document: &[u8]) -> Result<(), StrategyError> {
+        write_locked(&mut self.names, at, document, Kind::Process)
+    }
+
+    fn update(&mut self, at: &ClientContext, element: &str) -> Result<(), StrategyError> {
+        update_locked(&mut self.names, at, element, Kind::Process)
     }
 
     fn keeps(at: &ClientContext, name: &str) -> bool {

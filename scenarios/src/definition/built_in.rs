@@ -18,10 +18,13 @@ pub fn built_in() -> &'static [(&'static str, &'static str)] {
         "run-info",
         "progress",
         "index",
+        "index-threads",
         "state",
         "state-rogue",
         "run-lock",
         "run-lock-stale",
+        "run-lock-reuse",
+        "run-lock-corpse",
         "run-lock-versions",
         "message-log",
     ]

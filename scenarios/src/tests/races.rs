@@ -21,10 +21,6 @@ fn promising(object: Object, guarantee: Guarantee) -> impl Iterator<Item = &'sta
 #[test]
 fn two_threads_lose_no_update_where_that_is_promised() {
     for strategy in promising(Object::Set, Guarantee::NoLostUpdates) {
-        // The locks of POSIX belong to the process, and these are threads of one.
-        if strategy.info().name == "posix-lock" {
-            continue;
-        }
         let dir = tempfile::tempdir().expect("a directory");
         let at =
             ClientContext { object: Object::Set, patience: Duration::from_secs(60), ..context(dir.path()) };

@@ -43,6 +43,8 @@ pub struct Stage<'a> {
     pub specification: &'a Specification,
     pub memory: &'a SharedMemory,
     pub opener: &'a Opener,
+    /// Every strategy that takes part: mixed versions of a tool each keep files of their own.
+    pub strategies: &'a [Opener],
     pub interrupt: &'a Interrupt,
 }
 
@@ -299,10 +301,9 @@ impl Stage<'_> {
     /// What is in the state directory that nobody declared.
     fn inspect(&self, execution: u32) -> Aftermath {
         let context = self.specification.context(execution, 0);
-        let strategy = self.opener.strategy();
         let keeps = |name: &str| {
-            // Mixed versions of a tool may each keep files of their own.
-            name == self.specification.plan.scenario.state.file || strategy.keeps(&context, name)
+            name == self.specification.plan.scenario.state.file
+                || self.strategies.iter().any(|opener| opener.strategy().keeps(&context, name))
         };
         let Ok(entries) = fs::read_dir(&context.dir) else { return Aftermath::default() };
         let mut left_behind: Vec<String> = entries

@@ -131,20 +131,22 @@ impl State {
                 && surroundings.strategies.built_in(name).is_some_and(|strategy| strategy.has_server())
         };
         let specification = Specification::new(plan.clone(), root.path().to_owned(), needs_server);
-        let opener = Opener::new(
-            &specification,
-            surroundings.strategies,
-            &plan.strategy,
-            Via::File,
-            Lifetime::Session,
-        )
-        .ok_or_else(|| Trouble::Processes(format!("there is no strategy `{}`", plan.strategy)))?;
+        let open = |name: &str| {
+            Opener::new(&specification, surroundings.strategies, name, Via::File, Lifetime::Session)
+                .ok_or_else(|| Trouble::Processes(format!("there is no strategy `{name}`")))
+        };
+        let opener = open(&plan.strategy)?;
+        let mut names: Vec<&str> = specification.processes.iter().map(|part| part.strategy.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let strategies = names.into_iter().map(open).collect::<Result<Vec<Opener>, Trouble>>()?;
         let (memory, layout, json) = Session::memory(&specification)?;
         let mut session = Session::start(&specification, &memory, layout, &json, surroundings.executable)?;
         let stage = Stage {
             specification: &specification,
             memory: &memory,
             opener: &opener,
+            strategies: &strategies,
             interrupt: surroundings.interrupt,
         };
         let outcome = self.executions(plan, &stage, &mut session, surroundings);

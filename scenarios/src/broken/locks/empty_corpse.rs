@@ -54,8 +54,6 @@ static INFO_WAIT: StrategyInfo = StrategyInfo {
         Claim::new(Guarantee::MutualExclusion, Hazard::Concurrency),
         Claim::new(Guarantee::MutualExclusion, Hazard::Pause),
         Claim::new(Guarantee::MutualExclusion, Hazard::Kill),
-        Claim::new(Guarantee::Progress, Hazard::Concurrency),
-        Claim::new(Guarantee::Progress, Hazard::Pause),
         Claim::new(Guarantee::NoResidue, Hazard::Concurrency),
     ],
     source: "PID files: the moment between open and write",

@@ -28,8 +28,6 @@ static INFO: StrategyInfo = StrategyInfo {
         Claim::new(Guarantee::MutualExclusion, Hazard::Concurrency),
         Claim::new(Guarantee::MutualExclusion, Hazard::Pause),
         Claim::new(Guarantee::MutualExclusion, Hazard::Kill),
-        Claim::new(Guarantee::Progress, Hazard::Concurrency),
-        Claim::new(Guarantee::Progress, Hazard::Pause),
         Claim::new(Guarantee::NoResidue, Hazard::Concurrency),
     ],
     source: "PID files; seed 001, _is_pid_running",
