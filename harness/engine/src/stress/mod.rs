@@ -183,6 +183,7 @@ impl State {
             }
         }
         for execution in first.. {
+            let started = Instant::now();
             let executed = stage.execute(session, execution, length)?;
             let first_go = *first_go.get_or_insert(executed.go_ns);
             self.kills += executed.kills;
@@ -198,7 +199,9 @@ impl State {
                 self.judge(&executed.history, (executed.go_ns - first_go) / 1_000_000, surroundings)?;
             }
             let enough = surroundings.stop_at_violation && self.tally.any_violation();
-            if enough || begun.elapsed() >= plan.budget || surroundings.interrupt.raised() {
+            // Half of another one like this is what the budget may be overdrawn by, on average not at all.
+            let spent = begun.elapsed() + started.elapsed() / 2;
+            if enough || spent >= plan.budget || surroundings.interrupt.raised() {
                 break;
             }
             length = (length * 2).min(longest);
