@@ -19,8 +19,10 @@ use crate::terminal::{self, Details};
 
 /// Steps of a witness that a summary shows.
 const STEPS: usize = 8;
-/// Messages of one strategy that a summary shows.
+/// Messages of one strategy, or of one scenario of many strategies, that a summary shows.
 const MESSAGES: usize = 3;
+/// Up to so many strategies in a run a summary speaks of each by itself.
+const FEW: usize = 10;
 
 /// One kind of breach of one strategy, under all hazards and by all engines that saw it.
 struct Entry<'a> {
@@ -75,8 +77,17 @@ fn entries<'a>(strategies: &[&'a StrategyRun], claimed: bool) -> Vec<Entry<'a>> 
     all
 }
 
-/// Writes everything that there is to say of a scenario beyond its tables.
-pub fn write(run: &Run, scenario: &ScenarioRun, details: Details, page: &mut Page) {
+/// Writes everything that there is to say of a scenario beyond its tables. `explained` is what an
+/// example was given of further up; in a run of many strategies one example of a kind is enough.
+pub fn write(
+    run: &Run,
+    scenario: &ScenarioRun,
+    details: Details,
+    explained: &mut Vec<AnomalyKind>,
+    page: &mut Page,
+) {
+    let rows: usize = run.scenarios.iter().map(|scenario| scenario.strategies.len()).sum();
+    let brief = details == Details::Summary && rows > FEW;
     let strategies: Vec<&StrategyRun> =
         assessment::ranked(scenario).into_iter().map(|(strategy, _)| strategy).collect();
     let broken = entries(&strategies, true);
@@ -102,16 +113,87 @@ pub fn write(run: &Run, scenario: &ScenarioRun, details: Details, page: &mut Pag
                 .with(Ink::Faint, ": seen broken, but not claimed, so they do not fail the run"),
         );
     }
-    let mut shown: Vec<AnomalyKind> = Vec::new();
-    for entry in &weak {
-        // One full example of a kind is instructive; the twentieth is not.
-        let first = !shown.contains(&entry.kind);
-        shown.push(entry.kind);
-        head(entry, details, false, page);
-        witness(entry.shortest(), details, first, page);
+    if brief {
+        by_kind(&weak, explained, page);
+        errors_by_message(&strategies, page);
+    } else {
+        let mut shown: Vec<AnomalyKind> = Vec::new();
+        for entry in &weak {
+            // One full example of a kind is instructive; the twentieth is not.
+            let first = !shown.contains(&entry.kind);
+            shown.push(entry.kind);
+            head(entry, details, false, page);
+            witness(entry.shortest(), details, first, page);
+        }
+        errors(&strategies, details, page);
     }
-    errors(&strategies, details, page);
     problems(&strategies, page);
+}
+
+/// The weaknesses of many strategies: for each kind who has it and how often, and one example of
+/// each kind in a run.
+fn by_kind(weak: &[Entry<'_>], explained: &mut Vec<AnomalyKind>, page: &mut Page) {
+    let mut kinds: BTreeMap<AnomalyKind, Vec<&Entry<'_>>> = BTreeMap::new();
+    for entry in weak {
+        kinds.entry(entry.kind).or_default().push(entry);
+    }
+    for (kind, entries) in kinds {
+        let who = entries
+            .iter()
+            .map(|entry| unbroken(&format!("{} × {}", entry.strategy.name, number::count(entry.count()))));
+        let line = Line::of(Ink::Plain, "   ")
+            .with(Ink::Bad, kind.name())
+            .plain("  ")
+            .plain(who.collect::<Vec<_>>().join(", "));
+        page.wrap(&line, 7);
+        if !explained.contains(&kind) {
+            explained.push(kind);
+            let example = entries[0];
+            page.wrap(&Line::of(Ink::Faint, format!("     for example {}:", example.strategy.name)), 7);
+            witness(example.shortest(), Details::Summary, true, page);
+        }
+    }
+}
+
+/// The errors of many strategies: what was said, how often, and to how many of them.
+fn errors_by_message(strategies: &[&StrategyRun], page: &mut Page) {
+    let mut messages: BTreeMap<&str, (u64, Vec<&str>)> = BTreeMap::new();
+    for strategy in strategies {
+        for error in &strategy.errors {
+            let (times, who) = messages.entry(&error.message).or_default();
+            *times += error.count;
+            if who.last() != Some(&strategy.name.as_str()) {
+                who.push(&strategy.name);
+            }
+        }
+    }
+    if messages.is_empty() {
+        return;
+    }
+    page.gap();
+    page.line(
+        Line::of(Ink::Strong, "Errors")
+            .with(Ink::Faint, ": what clients were told when an operation did not succeed"),
+    );
+    let mut messages: Vec<_> = messages.into_iter().collect();
+    messages.sort_by_key(|(message, (times, _))| (std::cmp::Reverse(*times), *message));
+    for (message, (times, who)) in messages.iter().take(MESSAGES) {
+        let to = match who[..] {
+            [one] => one.to_owned(),
+            [first, ..] => format!("{first} and {}", number::of(who.len() as u64 - 1, "other", "others")),
+            [] => String::new(),
+        };
+        let line = Line::of(Ink::Plain, "   ")
+            .plain(*message)
+            .with(Ink::Faint, format!("  × {} ({to})", number::count(*times)));
+        page.wrap(&line, 7);
+    }
+    if let Some(rest) = messages.len().checked_sub(MESSAGES).filter(|&rest| rest > 0) {
+        page.line(Line::of(
+            Ink::Faint,
+            format!("   {}", number::of(rest as u64, "message more", "messages more")),
+        ));
+    }
 }
 
 /// What, how often, under which hazard, and how soon.

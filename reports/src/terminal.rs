@@ -26,12 +26,13 @@ pub enum Details {
 /// end.
 pub fn render(run: &Run, style: Style, details: Details, run_json: Option<&Path>) -> String {
     let mut page = Page::new(style);
+    let mut explained = Vec::new();
     for scenario in &run.scenarios {
         page.gap();
         heading(scenario, run, &mut page);
         guarantees::write(scenario, &mut page);
         performance::write(scenario, &mut page);
-        findings::write(run, scenario, details, &mut page);
+        findings::write(run, scenario, details, &mut explained, &mut page);
     }
     summary::write(run, run_json, details, &mut page);
     page.finish()

@@ -136,7 +136,8 @@ impl State {
                 .ok_or_else(|| Trouble::Processes(format!("there is no strategy `{name}`")))
         };
         let opener = open(&plan.strategy)?;
-        let mut names: Vec<&str> = specification.processes.iter().map(|part| part.strategy.as_str()).collect();
+        let mut names: Vec<&str> =
+            specification.processes.iter().map(|part| part.strategy.as_str()).collect();
         names.sort_unstable();
         names.dedup();
         let strategies = names.into_iter().map(open).collect::<Result<Vec<Opener>, Trouble>>()?;
@@ -188,11 +189,12 @@ impl State {
             let first_go = *first_go.get_or_insert(executed.go_ns);
             self.kills += executed.kills;
             self.pauses += executed.pauses;
-            let measurements = self
-                .measurements
-                .get_or_insert_with(|| Measurements::since(first_go + limits.warm_up.as_nanos() as u64));
+            let measurements = self.measurements.get_or_insert_with(|| {
+                Measurements::since(first_go + limits.warm_up.min(plan.budget / 10).as_nanos() as u64)
+            });
             measurements.add(&executed.events, executed.go_ns, session.auditor_client(), plan.hazard);
-            if stage.specification.judges_leases() && executed.stalled >= stage.specification.bearable_stall() {
+            if stage.specification.judges_leases() && executed.stalled >= stage.specification.bearable_stall()
+            {
                 self.set_aside += 1;
                 self.longest_stall = self.longest_stall.max(executed.stalled);
             } else {
