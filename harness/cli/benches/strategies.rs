@@ -52,7 +52,9 @@ fn with_client(
             let context = context.clone();
             let stopped = &stopped;
             scope.spawn(move || {
-                strategy.serve(&context, &mut || ready.send(()).expect("a listener"), stopped).expect("served");
+                strategy
+                    .serve(&context, &mut || ready.send(()).expect("a listener"), stopped)
+                    .expect("served");
             });
             wait.recv().expect("a server");
         }
@@ -63,7 +65,12 @@ fn with_client(
     });
 }
 
-fn register(group: &mut BenchmarkGroup<'_, WallTime>, strategy: &'static dyn Strategy, base: &Path, place: &str) {
+fn register(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    strategy: &'static dyn Strategy,
+    base: &Path,
+    place: &str,
+) {
     let name = strategy.info().name;
     for (label, size) in SIZES {
         let mut document = Vec::new();

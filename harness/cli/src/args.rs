@@ -155,7 +155,8 @@ impl Color {
             Self::Always => true,
             Self::Never => false,
             Self::Auto => {
-                std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::io::stdout().is_terminal()
+                std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                    && std::io::stdout().is_terminal()
             }
         }
     }
@@ -190,7 +191,8 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 fn parse_engine(text: &str) -> Result<Engine, String> {
-    let engine: Engine = text.parse().map_err(|error: tearproof_core::names::UnknownName| error.to_string())?;
+    let engine: Engine =
+        text.parse().map_err(|error: tearproof_core::names::UnknownName| error.to_string())?;
     if engine == Engine::Stress {
         Ok(engine)
     } else {

@@ -24,7 +24,10 @@ pub fn check(options: &CheckOptions, color: bool) -> Outcome {
         read(&name, io::stdin().lock())?
     } else {
         let file = File::open(&options.file).map_err(|error| {
-            Failure::usage(format!("opening {name}: {error}"), "give the path of a history.jsonl, or - for standard input")
+            Failure::usage(
+                format!("opening {name}: {error}"),
+                "give the path of a history.jsonl, or - for standard input",
+            )
         })?;
         read(&name, BufReader::with_capacity(1 << 20, file))?
     };
@@ -50,7 +53,10 @@ pub fn check(options: &CheckOptions, color: bool) -> Outcome {
 /// inconclusive.
 fn read(name: &str, mut input: impl BufRead) -> Result<History, Failure> {
     let malformed = |error: JsonlError| {
-        Failure::usage(format!("{name}, {error}"), "`tearproof check --help` names the format; one event a line")
+        Failure::usage(
+            format!("{name}, {error}"),
+            "`tearproof check --help` names the format; one event a line",
+        )
     };
     let mut reader = Reader::new();
     let mut line = Vec::new();

@@ -56,7 +56,11 @@ pub fn doctor(color: bool) -> Outcome {
     println!();
     println!(
         "engines: {}",
-        if runnable { "stress can run here" } else { "stress cannot run here: choose a directory with --dir" }
+        if runnable {
+            "stress can run here"
+        } else {
+            "stress cannot run here: choose a directory with --dir"
+        }
     );
     Ok(if runnable { 0 } else { 4 })
 }
@@ -65,7 +69,9 @@ fn kernel() -> Check {
     let release = host::kernel_release();
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let old = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (5, 14);
-    let missing = old.then(|| "tearproof is made for Linux 5.14 and newer; expect calls that this kernel lacks".to_owned());
+    let missing = old.then(|| {
+        "tearproof is made for Linux 5.14 and newer; expect calls that this kernel lacks".to_owned()
+    });
     Check { what: "kernel", found: format!("Linux {release} {}", std::env::consts::ARCH), missing }
 }
 
@@ -75,7 +81,8 @@ fn cpus_missing() -> Option<String> {
 
 fn directory(what: &'static str, path: &Path) -> Check {
     let kind = host::file_system(path).unwrap_or_else(|_| "not there".to_owned());
-    let missing = (!host::writable(path)).then(|| "not writable: choose another directory with --dir".to_owned());
+    let missing =
+        (!host::writable(path)).then(|| "not writable: choose another directory with --dir".to_owned());
     Check { what, found: format!("{} ({kind})", path.display()), missing }
 }
 
@@ -86,7 +93,9 @@ fn shared_memory() -> Check {
         Err(error) => Check {
             what: "shared memory",
             found: error.to_string(),
-            missing: Some("clients record into shared memory: without memfd_create nothing can run".to_owned()),
+            missing: Some(
+                "clients record into shared memory: without memfd_create nothing can run".to_owned(),
+            ),
         },
     }
 }

@@ -150,7 +150,8 @@ struct HttpReader {
 impl Client for HttpReader {
     fn read(&mut self, into: &mut Vec<u8>) -> Result<Found, StrategyError> {
         into.clear();
-        let failed = |error: &dyn std::fmt::Display| StrategyError::failed(format!("GET {}: {error}", self.url));
+        let failed =
+            |error: &dyn std::fmt::Display| StrategyError::failed(format!("GET {}: {error}", self.url));
         let mut response = self.agent.get(&self.url).call().map_err(|error| failed(&error))?;
         match response.status().as_u16() {
             200 => {

@@ -43,7 +43,8 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
         interrupted: false,
         scenarios: Vec::new(),
     };
-    let pieces: usize = schedule.entries.iter().map(|entry| entry.hazards.len()).sum::<usize>() * directories.len();
+    let pieces: usize =
+        schedule.entries.iter().map(|entry| entry.hazards.len()).sum::<usize>() * directories.len();
     let budget = if options.quick { QUICK_BUDGET } else { options.budget.unwrap_or(DEFAULT_BUDGET) };
     let explicit = options.quick || options.budget.is_some();
     let mut clock = Clock::start(budget, pieces as u32);
@@ -67,7 +68,9 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
                         scenario: scenario.clone(),
                         strategy: entry.strategy.clone(),
                         hazard,
-                        seed: mix(seed ^ text_seed(&scenario.name) ^ text_seed(&entry.strategy).rotate_left(17)),
+                        seed: mix(seed
+                            ^ text_seed(&scenario.name)
+                            ^ text_seed(&entry.strategy).rotate_left(17)),
                         budget: match scenario.stress.seconds {
                             Some(seconds) if !explicit => std::time::Duration::from_secs_f64(seconds),
                             _ => share,
@@ -76,11 +79,15 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
                         other_dir: host::directory_elsewhere(root.path()),
                     };
                     let keep = options.histories.then(|| {
-                        options.out.join("histories").join(format!("{}-{}-{hazard}.jsonl", scenario.name, entry.strategy))
+                        options
+                            .out
+                            .join("histories")
+                            .join(format!("{}-{}-{hazard}.jsonl", scenario.name, entry.strategy))
                     });
                     let measured = stress_plan(&plan, &root, &executable, &interrupt, keep.as_deref())?;
                     for problem in &measured.problems {
-                        progress.say(&format!("{} · {} · {hazard}: {problem}", scenario.name, entry.strategy));
+                        progress
+                            .say(&format!("{} · {} · {hazard}: {problem}", scenario.name, entry.strategy));
                     }
                     take(&mut row, measured, hazard);
                     progress.done();
@@ -172,7 +179,8 @@ fn directories(wanted: &[PathBuf]) -> Result<Vec<Directory>, Failure> {
     wanted
         .iter()
         .map(|path| {
-            let usage = |what: String| Failure::usage(what, "give a directory that you can write to, with --dir DIR");
+            let usage =
+                |what: String| Failure::usage(what, "give a directory that you can write to, with --dir DIR");
             let path = fs::canonicalize(path)
                 .map_err(|error| usage(format!("the state directory {}: {error}", path.display())))?;
             let filesystem = host::file_system(&path)
@@ -233,4 +241,3 @@ fn text_seed(text: &str) -> u64 {
 fn fresh_seed() -> u64 {
     mix(jiff::Timestamp::now().as_nanosecond() as u64) % 1_000_000
 }
-

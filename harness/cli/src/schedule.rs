@@ -114,8 +114,9 @@ fn load_one(name: &str) -> Result<Scenario, Failure> {
             format!("built in: {}; or give the path of a definition, FILE.toml", known.join(", ")),
         ));
     }
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::usage(format!("reading {name}: {error}"), "give the path of a definition"))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::usage(format!("reading {name}: {error}"), "give the path of a definition")
+    })?;
     let directory = std::path::absolute(path).ok().and_then(|path| path.parent().map(PathBuf::from));
     let directory = directory.unwrap_or_else(|| PathBuf::from("."));
     definition::parse(name, &text, &directory, &Registry).map_err(usage)

@@ -289,7 +289,11 @@ fn a_client_that_cannot_start_is_inconclusive_with_its_words() {
 
 fn a_client_that_exits_is_reported_with_its_status() {
     let measured = run(&plan("exits", Hazard::Concurrency));
-    assert!(measured.problems.iter().any(|problem| problem.contains("exit status 7")), "{:?}", measured.problems);
+    assert!(
+        measured.problems.iter().any(|problem| problem.contains("exit status 7")),
+        "{:?}",
+        measured.problems
+    );
     assert!(measured.cells.iter().all(|cell| cell.verdict == Verdict::Inconclusive));
 }
 
@@ -354,12 +358,24 @@ fn main() -> ExitCode {
         ("truncation_is_seen_and_renaming_is_not", truncation_is_seen_and_renaming_is_not),
         ("killed_clients_are_replaced_and_the_run_goes_on", killed_clients_are_replaced_and_the_run_goes_on),
         ("paused_clients_go_on", paused_clients_go_on),
-        ("a_client_that_cannot_start_is_inconclusive_with_its_words", a_client_that_cannot_start_is_inconclusive_with_its_words),
+        (
+            "a_client_that_cannot_start_is_inconclusive_with_its_words",
+            a_client_that_cannot_start_is_inconclusive_with_its_words,
+        ),
         ("a_client_that_exits_is_reported_with_its_status", a_client_that_exits_is_reported_with_its_status),
-        ("an_operation_that_never_returns_is_ended_and_shown", an_operation_that_never_returns_is_ended_and_shown),
+        (
+            "an_operation_that_never_returns_is_ended_and_shown",
+            an_operation_that_never_returns_is_ended_and_shown,
+        ),
         ("a_full_ring_is_inconclusive", a_full_ring_is_inconclusive),
-        ("a_lock_that_everybody_gets_lets_sections_overlap", a_lock_that_everybody_gets_lets_sections_overlap),
-        ("a_fixed_rate_is_kept_and_counted_from_the_intended_start", a_fixed_rate_is_kept_and_counted_from_the_intended_start),
+        (
+            "a_lock_that_everybody_gets_lets_sections_overlap",
+            a_lock_that_everybody_gets_lets_sections_overlap,
+        ),
+        (
+            "a_fixed_rate_is_kept_and_counted_from_the_intended_start",
+            a_fixed_rate_is_kept_and_counted_from_the_intended_start,
+        ),
         ("nothing_is_left_behind", nothing_is_left_behind),
     ];
     let wanted = std::env::args().nth(1).filter(|argument| !argument.starts_with('-'));

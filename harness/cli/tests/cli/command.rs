@@ -46,7 +46,8 @@ impl Place {
     /// The result of the last run.
     pub fn run_json(&self) -> Value {
         let path = self.path().join("target/tearproof/run.json");
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         serde_json::from_str(&text).expect("JSON")
     }
 

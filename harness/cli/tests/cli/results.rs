@@ -27,7 +27,16 @@ fn anomalies(run: &serde_json::Value, strategy: &str, guarantee: &str, hazard: &
 fn a_broken_strategy_is_found_by_its_anomaly_and_a_sound_one_is_not() {
     let place = Place::new();
     let finished = place.run(&[
-        "run", "progress", "--strategy", "in-place-truncate", "--strategy", "write-file-atomic", "--budget", "3s", "--seed", "7",
+        "run",
+        "progress",
+        "--strategy",
+        "in-place-truncate",
+        "--strategy",
+        "write-file-atomic",
+        "--budget",
+        "3s",
+        "--seed",
+        "7",
     ]);
     assert_eq!(finished.code(), 0, "{}{}", finished.stdout(), finished.stderr());
     let run = place.run_json();
@@ -116,11 +125,9 @@ fn the_python_store_shows_its_own_message_and_its_atomic_form_holds() {
 #[test]
 fn lists_show_what_there_is() {
     let place = Place::new();
-    for (what, expected) in [
-        ("scenarios", "run-lock"),
-        ("strategies", "write-file-atomic"),
-        ("guarantees", "mutual-exclusion"),
-    ] {
+    for (what, expected) in
+        [("scenarios", "run-lock"), ("strategies", "write-file-atomic"), ("guarantees", "mutual-exclusion")]
+    {
         let finished = place.run(&["list", what]);
         assert_eq!(finished.code(), 0);
         assert!(finished.stdout().contains(expected), "{}", finished.stdout());

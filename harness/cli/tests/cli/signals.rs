@@ -1,8 +1,6 @@
 //! Whatever signal arrives: what was measured is written where that is possible, and nothing is
 //! left behind: no process, no directory.
 
-
-
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -25,7 +23,8 @@ fn processes_below(path: &Path) -> Vec<u32> {
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|pid| {
-            std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(path) && cwd != path)
+            std::fs::read_link(format!("/proc/{pid}/cwd"))
+                .is_ok_and(|cwd| cwd.starts_with(path) && cwd != path)
         })
         .collect()
 }

@@ -1,8 +1,6 @@
 //! Bad input and bad luck: each gives a clear error or an inconclusive verdict, and nothing that was
 //! measured is lost.
 
-
-
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -65,7 +63,9 @@ fn a_directory_that_cannot_be_written_to_is_named() {
 #[test]
 fn a_wrong_definition_is_refused_before_anything_starts() {
     let place = Place::new();
-    let text = definition("temp-rename", "").replace("count = 2", "count = 0").replace("size   = \"1 KiB\"", "size = \"3 B\"");
+    let text = definition("temp-rename", "")
+        .replace("count = 2", "count = 0")
+        .replace("size   = \"1 KiB\"", "size = \"3 B\"");
     place.file("mine.toml", &text);
     let finished = place.run(&["run", "mine.toml"]);
     assert_eq!(finished.code(), 2);
@@ -93,7 +93,11 @@ fn a_full_ring_is_inconclusive_and_says_so() {
     let finished = place.run(&["run", "mine.toml"]);
     assert_eq!(finished.code(), 3, "{}\n{}", finished.stdout(), finished.stderr());
     let run = place.run_json();
-    assert!(verdicts(&run).iter().any(|(cell, verdict)| cell.ends_with("atomic-reads@concurrency") && verdict == "inconclusive"));
+    assert!(
+        verdicts(&run)
+            .iter()
+            .any(|(cell, verdict)| cell.ends_with("atomic-reads@concurrency") && verdict == "inconclusive")
+    );
     assert!(run.to_string().contains("filled their ring of 8192 bytes"));
 }
 
@@ -148,7 +152,8 @@ fn a_full_file_system_is_reported_and_ends_well() {
     let text = definition("temp-rename", "[stress]\nseconds = 0.3").replace("1 KiB", "48 KiB");
     place.file("mine.toml", &text);
     let finished = place.run(&["run", "mine.toml", "--dir", "small"]);
-    let unmounted = std::process::Command::new("umount").arg(&small).status().is_ok_and(|status| status.success());
+    let unmounted =
+        std::process::Command::new("umount").arg(&small).status().is_ok_and(|status| status.success());
     assert!(unmounted, "something was left open on the file system");
     assert!(matches!(finished.code(), 0 | 1 | 3), "{}", finished.stderr());
     assert!(place.run_json().to_string().contains("No space left on device"), "{}", finished.stdout());
