@@ -1,5 +1,9 @@
-//! Findings of many executions, added up to one verdict a guarantee. The worst wins: a breach
-//! outweighs a limit, and a limit outweighs any number of executions without a finding.
+//! Findings of many executions, added up to one verdict a guarantee.
+//!
+//! One breach outweighs everything. An execution in which a limit was hit says nothing, and does not
+//! count among those that were looked at; if none is left, the verdict is inconclusive. A limit that
+//! concerns the whole run, such as processes that cannot be started, makes it inconclusive however
+//! many executions there were before.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +22,11 @@ pub struct Tally {
 #[derive(Default)]
 struct Known {
     applicable: bool,
+    /// Executions in which it was seen to hold.
+    held: u64,
+    /// What kept the checker from telling in some execution.
+    doubt: Option<String>,
+    /// What cut the whole run short.
     limit: Option<String>,
     anomalies: BTreeMap<AnomalyKind, Anomaly>,
 }
@@ -32,10 +41,13 @@ impl Tally {
             let known = self.guarantees.entry(guarantee).or_default();
             match finding {
                 Finding::NotApplicable => {}
-                Finding::Holds => known.applicable = true,
+                Finding::Holds => {
+                    known.applicable = true;
+                    known.held += 1;
+                }
                 Finding::Inconclusive(reason) => {
                     known.applicable = true;
-                    known.limit.get_or_insert(reason);
+                    known.doubt.get_or_insert(reason);
                 }
                 Finding::Violated(anomalies) => {
                     known.applicable = true;
@@ -71,12 +83,17 @@ impl Tally {
             .iter()
             .filter(|(_, known)| known.applicable || self.executions == 0)
             .map(|(&guarantee, known)| {
-                let verdict = if !known.anomalies.is_empty() {
-                    Verdict::Violated
-                } else if known.limit.is_some() {
-                    Verdict::Inconclusive
+                let limit = match (&known.limit, &known.doubt) {
+                    (Some(limit), _) => Some(limit.clone()),
+                    (None, Some(doubt)) if known.held == 0 => Some(doubt.clone()),
+                    (None, _) => None,
+                };
+                let (verdict, executions) = if !known.anomalies.is_empty() {
+                    (Verdict::Violated, self.executions)
+                } else if limit.is_some() {
+                    (Verdict::Inconclusive, self.executions)
                 } else {
-                    Verdict::NotObserved
+                    (Verdict::NotObserved, known.held)
                 };
                 Cell {
                     guarantee,
@@ -85,11 +102,11 @@ impl Tally {
                     verdict,
                     claimed: false,
                     scope: Scope {
-                        executions: self.executions,
+                        executions,
                         exhausted: false,
                         operations: Some(self.operations),
                         preemption_bound: None,
-                        limit: known.limit.clone(),
+                        limit,
                         kills,
                         pauses,
                     },
@@ -142,12 +159,13 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_finding_wins_in_whatever_order_they_come() {
+    fn a_breach_wins_and_an_execution_that_cannot_tell_does_not_count() {
         let mut tally = Tally::default();
-        tally.add(vec![(Guarantee::AtomicReads, Finding::Holds)], 10, 0);
-        assert_eq!(verdict(&tally, Guarantee::AtomicReads), Verdict::NotObserved);
         tally.add(vec![(Guarantee::AtomicReads, Finding::Inconclusive("ring full".to_owned()))], 10, 5);
         assert_eq!(verdict(&tally, Guarantee::AtomicReads), Verdict::Inconclusive);
+        tally.add(vec![(Guarantee::AtomicReads, Finding::Holds)], 10, 0);
+        assert_eq!(verdict(&tally, Guarantee::AtomicReads), Verdict::NotObserved);
+        assert_eq!(tally.cells(Hazard::Concurrency, None, None)[0].scope.executions, 1);
         tally.add(vec![(Guarantee::AtomicReads, torn(2))], 10, 7);
         tally.add(vec![(Guarantee::AtomicReads, torn(3))], 10, 9);
         tally.add(vec![(Guarantee::AtomicReads, Finding::Holds)], 10, 11);

@@ -100,6 +100,8 @@ impl Stage<'_> {
         }
         hazard.relent(session);
 
+        // Who serves in the place of a killed server may not be there yet.
+        session.wait(&servers, Moment::new(execution, Step::Serve), Instant::now() + limits.hang)?;
         let auditor = session.parts(|kind| kind == PartKind::Auditor);
         self.step_or_kill(session, execution, Step::Audit, &auditor)?;
         self.step_or_kill(session, execution, Step::End, &servers)?;
