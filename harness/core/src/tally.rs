@@ -1,7 +1,7 @@
 //! Findings of many executions, added up to one verdict a guarantee.
 //!
 //! One breach outweighs everything. An execution in which a limit was hit says nothing, and does not
-//! count among those that were looked at; if none is left, the verdict is inconclusive. A limit that
+//! count among those that were looked at; if they are the most, the verdict is inconclusive. A limit that
 //! concerns the whole run, such as processes that cannot be started, makes it inconclusive however
 //! many executions there were before.
 
@@ -24,7 +24,8 @@ struct Known {
     applicable: bool,
     /// Executions in which it was seen to hold.
     held: u64,
-    /// What kept the checker from telling in some execution.
+    /// Executions in which the checker could not tell, and what kept it from telling in the first.
+    doubtful: u64,
     doubt: Option<String>,
     /// What cut the whole run short.
     limit: Option<String>,
@@ -47,6 +48,7 @@ impl Tally {
                 }
                 Finding::Inconclusive(reason) => {
                     known.applicable = true;
+                    known.doubtful += 1;
                     known.doubt.get_or_insert(reason);
                 }
                 Finding::Violated(anomalies) => {
@@ -85,7 +87,7 @@ impl Tally {
             .map(|(&guarantee, known)| {
                 let limit = match (&known.limit, &known.doubt) {
                     (Some(limit), _) => Some(limit.clone()),
-                    (None, Some(doubt)) if known.held == 0 => Some(doubt.clone()),
+                    (None, Some(doubt)) if known.held < known.doubtful => Some(doubt.clone()),
                     (None, _) => None,
                 };
                 let (verdict, executions) = if !known.anomalies.is_empty() {
@@ -163,9 +165,12 @@ mod tests {
         let mut tally = Tally::default();
         tally.add(vec![(Guarantee::AtomicReads, Finding::Inconclusive("ring full".to_owned()))], 10, 5);
         assert_eq!(verdict(&tally, Guarantee::AtomicReads), Verdict::Inconclusive);
+        tally.add(vec![(Guarantee::AtomicReads, Finding::Inconclusive("ring full".to_owned()))], 10, 5);
+        tally.add(vec![(Guarantee::AtomicReads, Finding::Holds)], 10, 0);
+        assert_eq!(verdict(&tally, Guarantee::AtomicReads), Verdict::Inconclusive);
         tally.add(vec![(Guarantee::AtomicReads, Finding::Holds)], 10, 0);
         assert_eq!(verdict(&tally, Guarantee::AtomicReads), Verdict::NotObserved);
-        assert_eq!(tally.cells(Hazard::Concurrency, None, None)[0].scope.executions, 1);
+        assert_eq!(tally.cells(Hazard::Concurrency, None, None)[0].scope.executions, 2);
         tally.add(vec![(Guarantee::AtomicReads, torn(2))], 10, 7);
         tally.add(vec![(Guarantee::AtomicReads, torn(3))], 10, 9);
         tally.add(vec![(Guarantee::AtomicReads, Finding::Holds)], 10, 11);
@@ -173,7 +178,7 @@ mod tests {
         let cells = tally.cells(Hazard::Concurrency, None, None);
         let anomaly = &cells[0].anomalies[0];
         assert_eq!((anomaly.count, anomaly.first_after_ms, anomaly.by_kind["empty"]), (5, Some(7), 5));
-        assert_eq!((cells[0].scope.executions, cells[0].scope.operations), (5, Some(50)));
+        assert_eq!((cells[0].scope.executions, cells[0].scope.operations), (7, Some(70)));
     }
 
     #[test]
