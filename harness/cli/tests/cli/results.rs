@@ -115,11 +115,13 @@ fn the_python_store_shows_its_own_message_and_its_atomic_form_holds() {
     let definition = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/adapters/progress-python.toml");
     let finished = place.run(&["run", definition, "--budget", "12s", "--full"]);
     assert!(matches!(finished.code(), 0 | 1), "{}{}", finished.stdout(), finished.stderr());
-    assert!(
-        finished.stdout().contains("Expecting value: line 1 column 1 (char 0)"),
-        "the document's message was not shown:\n{}",
-        finished.stdout()
-    );
+    let run = place.run_json();
+    assert!(run.to_string().contains("Expecting value: line 1 column 1 (char 0)"), "{run:#}");
+    assert_eq!(anomalies(&run, "as-found", "atomic-reads", "concurrency"), ["torn-read"]);
+    for form in ["atomic", "atomic-unique"] {
+        let cell = format!("progress-python {form} atomic-reads@concurrency");
+        assert_eq!(verdict(&run, &cell).as_deref(), Some("not-observed"), "{form}");
+    }
 }
 
 #[test]

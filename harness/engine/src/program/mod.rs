@@ -138,6 +138,11 @@ impl Strategy for ProgramStrategy {
             .map_err(|error| StrategyError::failed(format!("{}: write: {error}", context.file.display())))
     }
 
+    /// Nobody has declared whether writes of a program follow links, so neither is held against it.
+    fn follows_symlinks(&self) -> bool {
+        false
+    }
+
     fn client(&self, context: &ClientContext) -> Result<Box<dyn Client>, StrategyError> {
         self.open(context).map(|(client, _)| client)
     }
