@@ -76,8 +76,10 @@ fn race(strategy: &dyn Strategy, writers: u32, mut judge: impl FnMut(Stamp)) {
                 })
                 .collect();
             scope.spawn(|| {
-                writing.into_iter().for_each(|writer| writer.join().expect("written"));
+                // A writer that failed must not leave the reader waiting for its end.
+                let ends: Vec<_> = writing.into_iter().map(|writer| writer.join()).collect();
                 done.store(true, Ordering::Release);
+                assert!(ends.iter().all(Result::is_ok), "{name}: a writer failed");
             });
             while !done.load(Ordering::Acquire) {
                 read();
