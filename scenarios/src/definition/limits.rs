@@ -28,7 +28,7 @@ pub(super) const STRESS_KEYS: &[&str] = &[
 pub(super) const EXPLORE_KEYS: &[&str] = &["operations", "preemptions", "kills", "pauses", "executions"];
 
 /// The smallest and the largest ring of events, in bytes.
-const RING: (u64, u64) = (64 << 10, 1 << 30);
+const RING: (u64, u64) = (4 << 10, 1 << 30);
 
 /// Reads `[stress]`.
 pub(super) fn stress(section: &Section<'_>, report: &Report<'_>) -> StressLimits {
@@ -67,7 +67,7 @@ fn ring(section: &Section<'_>, default: u64, report: &Report<'_>) -> u64 {
         report.add(
             Mistake::at(size.span, "a ring of events of this size is impossible")
                 .label("out of bounds")
-                .help("write a size from `64 KiB` to `1 GiB`; every client has one"),
+                .help("write a size from `4 KiB` to `1 GiB`; every client has one"),
         );
     }
     size.value

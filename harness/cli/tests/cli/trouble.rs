@@ -92,7 +92,7 @@ fn a_thousand_clients_run_and_more_are_refused_in_so_many_words() {
 #[test]
 fn a_full_ring_is_inconclusive_and_says_so() {
     let place = Place::new();
-    place.file("mine.toml", &definition("temp-rename", "[stress]\nring = \"64 KiB\"\nseconds = 0.3"));
+    place.file("mine.toml", &definition("temp-rename", "[stress]\nring = \"4 KiB\"\nseconds = 0.3"));
     let finished = place.run(&["run", "mine.toml"]);
     assert_eq!(finished.code(), 3, "{}\n{}", finished.stdout(), finished.stderr());
     let run = place.run_json();
@@ -101,7 +101,7 @@ fn a_full_ring_is_inconclusive_and_says_so() {
             .iter()
             .any(|(cell, verdict)| cell.ends_with("atomic-reads@concurrency") && verdict == "inconclusive")
     );
-    assert!(run.to_string().contains("filled their ring of 65536 bytes"));
+    assert!(run.to_string().contains("filled their ring of 4096 bytes"));
 }
 
 #[test]

@@ -96,7 +96,6 @@ fn every_built_in_definition_is_right_and_says_what_it_is_about() {
 }
 
 #[test]
-#[ignore = "until every strategy of the catalogue is in the registry"]
 fn every_built_in_definition_names_strategies_that_exist_and_keep_its_object() {
     for (name, _) in built_in() {
         let scenario = load_built_in(name, &Registry).expect("it is there");

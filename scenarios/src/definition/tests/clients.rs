@@ -117,7 +117,7 @@ fn rates_and_lengths_of_time_are_positive_and_have_units() {
     16:12 `hang` must be longer than `patience` (`patience` is 5.00 s)
         `hang` is 5.00 s by default, `patience` is 5.00 s: otherwise an operation that still waits counts as hanging
     17:8 a ring of events of this size is impossible (out of bounds)
-        write a size from `64 KiB` to `1 GiB`; every client has one
+        write a size from `4 KiB` to `1 GiB`; every client has one
     "#);
     insta::assert_snapshot!(told(&format!("{RIGHT}[explore]\noperations = 0\npreemptions = -1\nexecutions = 0\n")), @r#"
     14:14 `operations` must be at least 1, and this is 0 (out of bounds)
