@@ -248,6 +248,9 @@ pub fn outcome_text(outcome: Outcome, count: ClaimCount) -> String {
         Outcome::Violated => {
             format!("{code}: {}", number::of(count.violated, "claim was violated", "claims were violated"))
         }
+        Outcome::Inconclusive if count.inconclusive == 0 => {
+            format!("{code}: the run was interrupted before every claim had been looked at")
+        }
         Outcome::Inconclusive => {
             format!(
                 "{code}: {}",

@@ -203,7 +203,7 @@ pub enum Outcome {
     Held,
     /// A claim was violated.
     Violated,
-    /// A claim stayed inconclusive.
+    /// A claim stayed inconclusive, or the run was cut short before it had looked at all of them.
     Inconclusive,
 }
 
@@ -230,7 +230,7 @@ impl Run {
         };
         if claimed().any(|cell| cell.verdict == Verdict::Violated) {
             Outcome::Violated
-        } else if claimed().any(|cell| cell.verdict == Verdict::Inconclusive) {
+        } else if self.interrupted || claimed().any(|cell| cell.verdict == Verdict::Inconclusive) {
             Outcome::Inconclusive
         } else {
             Outcome::Held

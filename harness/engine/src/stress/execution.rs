@@ -5,9 +5,6 @@ use std::fs;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
-use rustix::process::Signal;
 use tearproof_core::claim::Hazard;
 use tearproof_core::document::Format;
 use tearproof_core::history::{Aftermath, Failure, History};
@@ -15,11 +12,12 @@ use tearproof_core::object::Object;
 use tearproof_core::scenario::{LockBefore, StateBefore};
 use tearproof_core::set::SetDocument;
 
+use super::hazard::HazardSource;
 use super::probe::Probe;
 use super::session::{Session, Trouble, Waited};
 use crate::process::Interrupt;
 use crate::record::{Drain, RawEvent, SharedMemory, Start, assemble, now_ns, ring_at};
-use crate::worker::{Moment, Opener, PartKind, Specification, Step, Strike};
+use crate::worker::{Moment, Opener, PartKind, Specification, Step};
 
 /// What one execution brought.
 pub struct Executed {
@@ -75,7 +73,7 @@ impl Stage<'_> {
         let deadline_ns = go_ns + length.as_nanos() as u64;
         session.control().deadline_ns().store(deadline_ns, Ordering::SeqCst);
         session.control().advance(Moment::new(execution, Step::Go));
-        let mut hazard = HazardSource::new(self, execution, length);
+        let mut hazard = HazardSource::new(self.specification, execution, length);
         let end = Instant::now() + length;
         let done = Moment::new(execution, Step::Go);
         loop {
@@ -109,7 +107,7 @@ impl Stage<'_> {
         let (history, events) = self.collect(session, execution)?;
         let (kills, pauses) = (hazard.kills, hazard.pauses);
         fs::remove_dir_all(&dir).map_err(Trouble::environment(format!("removing {}", dir.display())))?;
-        if hazard.kind == Hazard::Kill {
+        if self.specification.plan.hazard == Hazard::Kill {
             // The next audit is to be made by a process that has not seen this execution either.
             session.kill_and_replace(self.specification.auditor(), Failure::Killed)?;
         }
@@ -314,122 +312,5 @@ impl Stage<'_> {
             .collect();
         left_behind.sort_unstable();
         Aftermath { left_behind, drift: Vec::new(), inspected: true, probed: false }
-    }
-}
-
-/// Where the kills and pauses of one execution come from: everything random from the seed.
-struct HazardSource {
-    kind: Hazard,
-    random: SmallRng,
-    mean: Duration,
-    pause: Duration,
-    next: Option<Instant>,
-    paused: Option<usize>,
-    agents: Vec<bool>,
-    kills: u64,
-    pauses: u64,
-}
-
-impl HazardSource {
-    fn new(stage: &Stage<'_>, execution: u32, length: Duration) -> Self {
-        let plan = &stage.specification.plan;
-        let limits = &plan.scenario.stress;
-        let seed = plan.seed_for(&[plan.hazard as u64, u64::from(execution)]);
-        let mean = match plan.hazard {
-            Hazard::Kill => limits.kill_every.min(length / 2),
-            Hazard::Pause => limits.pause_every.min(length / 4),
-            Hazard::Concurrency | Hazard::PowerLoss | Hazard::IoError => Duration::ZERO,
-        };
-        let agents =
-            (0..stage.specification.processes.len()).map(|p| stage.specification.is_agent(p)).collect();
-        let mut source = Self {
-            kind: plan.hazard,
-            random: SmallRng::seed_from_u64(seed),
-            mean,
-            pause: limits.pause,
-            next: None,
-            paused: None,
-            agents,
-            kills: 0,
-            pauses: 0,
-        };
-        if !mean.is_zero() {
-            source.next = Some(Instant::now() + source.interval());
-        }
-        source
-    }
-
-    /// An exponentially distributed time, so that every instant is as likely as any other.
-    fn interval(&mut self) -> Duration {
-        let uniform: f64 = self.random.random_range(f64::EPSILON..1.0);
-        self.mean.mul_f64(-uniform.ln())
-    }
-
-    const fn next(&self) -> Option<Instant> {
-        self.next
-    }
-
-    fn strike(
-        &mut self,
-        session: &mut Session<'_>,
-        clients: &[usize],
-        servers: &[usize],
-        done: Moment,
-    ) -> Result<(), Trouble> {
-        if self.paused.is_some() {
-            self.relent(session);
-            self.next = Some(Instant::now() + self.interval());
-            return Ok(());
-        }
-        let mut candidates: Vec<usize> =
-            clients.iter().copied().filter(|&process| !session.has_completed(process, done)).collect();
-        if self.kind == Hazard::Kill && !candidates.is_empty() {
-            candidates.extend(servers);
-        }
-        // A holder in its critical section is where a lock is most sensitive.
-        let holders: Vec<usize> =
-            candidates.iter().copied().filter(|&process| session.is_inside(process)).collect();
-        if !holders.is_empty() && self.random.random_bool(0.75) {
-            candidates = holders;
-        }
-        if candidates.is_empty() {
-            self.next = None;
-            return Ok(());
-        }
-        let victim = candidates[self.random.random_range(0..candidates.len())];
-        match self.kind {
-            Hazard::Kill => {
-                self.kills += 1;
-                if self.agents[victim] {
-                    session.control().process(victim).strike(Strike::Kill);
-                } else {
-                    session.kill_and_replace(victim, Failure::Killed)?;
-                }
-                self.next = Some(Instant::now() + self.interval());
-            }
-            Hazard::Pause => {
-                self.pauses += 1;
-                if self.agents[victim] {
-                    session.control().process(victim).strike(Strike::Pause);
-                } else {
-                    session.signal(victim, Signal::STOP);
-                }
-                self.paused = Some(victim);
-                self.next = Some(Instant::now() + self.pause);
-            }
-            Hazard::Concurrency | Hazard::PowerLoss | Hazard::IoError => {}
-        }
-        Ok(())
-    }
-
-    /// Lets whoever is paused go on.
-    fn relent(&mut self, session: &Session<'_>) {
-        if let Some(victim) = self.paused.take() {
-            if self.agents[victim] {
-                session.control().process(victim).strike(Strike::Resume);
-            } else {
-                session.signal(victim, Signal::CONT);
-            }
-        }
     }
 }

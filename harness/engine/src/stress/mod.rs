@@ -10,6 +10,7 @@
 //! `not-observed`.
 
 mod execution;
+mod hazard;
 mod measure;
 mod probe;
 mod session;
