@@ -22,7 +22,7 @@
 //! | `value` | all but `acquire`, `release` | a value; `[from, to]` for `cas`; an array for a read of a set or log |
 //! | `applied` | `ok` of `cas` | whether the comparison succeeded |
 //! | `torn`, `error` | `ok` of `read` | in which way what was read is no value, and in words |
-//! | `reason`, `error` | `fail`, `info` | why, as one of [`Failure`], and in words |
+//! | `reason`, `error` | `fail`, `info` | why, as one of [`Failure`](crate::history::Failure), and in words |
 //! | `held` | `ok` of `acquire` | `false`: the strategy had given the lock up again |
 //! | `refused` | `invoke` of `release` | `true`: the holder had been fenced off |
 //!
@@ -31,7 +31,7 @@
 //! (fractions are compared as 64-bit floating point). Stamps are written as strings: `"c3#17"`.
 //!
 //! [`Reader`] eats lines as bytes, so that a caller can stream a file of any size; [`lines`] is the
-//! way back. That events pair is not looked at here: [`History::operations`] says so, and
+//! way back. That events pair is not looked at here: [`operations`](crate::History::operations) says so, and
 //! [`line_of`] finds the line of an event.
 
 mod interner;
