@@ -102,7 +102,8 @@ pub fn write(
         page.gap();
         head(entry, details, true, page);
         witness(entry.shortest(), details, true, page);
-        let command = terminal::command(run, &scenario.name, &scenario.directory, &entry.strategy.name);
+        let name = scenario.definition.as_deref().unwrap_or(&scenario.name);
+        let command = terminal::command(run, name, &scenario.directory, &entry.strategy.name);
         page.wrap(&Line::of(Ink::Faint, "     reproduce  ").plain(command), 16);
     }
     let weak = entries(&strategies, false);

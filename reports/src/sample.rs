@@ -38,6 +38,7 @@ pub fn scenario(name: &str, requires: Vec<Claim>, strategies: Vec<StrategyRun>) 
         requires,
         filesystem: "ext4".to_owned(),
         directory: String::new(),
+        definition: None,
         strategies,
     }
 }

@@ -58,7 +58,9 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
             if entries.is_empty() {
                 continue;
             }
-            run.scenarios.push(describe_scenario(scenario, directory));
+            let mut described = describe_scenario(scenario, directory);
+            described.definition.clone_from(&schedule.definitions[index]);
+            run.scenarios.push(described);
             for entry in entries {
                 let mut row = describe_strategy(entry);
                 for &hazard in &entry.hazards {
@@ -214,6 +216,7 @@ fn describe_scenario(scenario: &Scenario, directory: &Directory) -> ScenarioRun 
         requires,
         filesystem: directory.filesystem.clone(),
         directory: directory.path.clone(),
+        definition: None,
         strategies: Vec::new(),
     }
 }

@@ -40,6 +40,8 @@ pub struct Entry {
 pub struct Schedule {
     /// The scenarios.
     pub scenarios: Vec<Scenario>,
+    /// The file of each scenario's definition; `None` when it is built in.
+    pub definitions: Vec<Option<String>>,
     /// Their strategies, in order.
     pub entries: Vec<Entry>,
 }
@@ -72,7 +74,11 @@ impl Schedule {
         if let Some(shard) = options.shard {
             entries = part(entries, shard);
         }
-        Ok(Self { scenarios, entries })
+        let from_file =
+            |name: &String| definition::load_built_in(name, &Registry).is_none().then(|| name.clone());
+        let mut definitions: Vec<Option<String>> = options.scenarios.iter().map(from_file).collect();
+        definitions.resize(scenarios.len(), None);
+        Ok(Self { scenarios, definitions, entries })
     }
 }
 

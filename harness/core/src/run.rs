@@ -94,6 +94,9 @@ pub struct ScenarioRun {
     /// The directory that its state directories were made in.
     #[serde(default)]
     pub directory: String,
+    /// The file of the definition, as it was named; absent when it is built in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<String>,
     /// The strategies, in the order of the definition.
     pub strategies: Vec<StrategyRun>,
 }

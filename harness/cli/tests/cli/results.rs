@@ -81,6 +81,7 @@ seconds = 2
     let finished = place.run(&["run", "mine.toml"]);
     assert_eq!(finished.code(), 1, "{}{}", finished.stdout(), finished.stderr());
     assert!(finished.stdout().contains("Broken claims"), "{}", finished.stdout());
+    assert!(finished.stdout().contains("tearproof run mine.toml --strategy mine"), "{}", finished.stdout());
     assert_eq!(anomalies(&place.run_json(), "mine", "atomic-reads", "concurrency"), ["torn-read"]);
 }
 
