@@ -16,6 +16,7 @@ use crate::Outcome;
 use crate::args::{CheckFormat, CheckOptions};
 use crate::diagnose::Failure;
 use crate::run::terminal_width;
+use crate::stdout::print;
 
 /// Reads a history, checks it, prints the verdicts.
 pub fn check(options: &CheckOptions, color: bool) -> Outcome {
@@ -42,9 +43,9 @@ pub fn check(options: &CheckOptions, color: bool) -> Outcome {
     let cells = tally.cells(Hazard::Concurrency, None, None);
     match options.format {
         CheckFormat::Text => {
-            print!("{}", tearproof_reports::check::render(&cells, Style { width: terminal_width(), color }));
+            print(&tearproof_reports::check::render(&cells, Style { width: terminal_width(), color }))?;
         }
-        CheckFormat::Json => print!("{}", tearproof_reports::check::to_json(&cells)),
+        CheckFormat::Json => print(&tearproof_reports::check::to_json(&cells))?,
     }
     Ok(tearproof_reports::check::outcome(&cells).exit_code())
 }
@@ -104,9 +105,11 @@ pub fn validate(path: &Path) -> Outcome {
         Failure::usage(format!("{}: {error}", path.display()), "a run.json is one JSON document")
     })?;
     let problems = validate::validate(&document);
+    let mut report = String::new();
     for problem in &problems {
-        println!("{}: {}", problem.pointer, problem.message);
+        report.push_str(&format!("{}: {}\n", problem.pointer, problem.message));
     }
-    println!("{}: {} problems", path.display(), problems.len());
+    report.push_str(&format!("{}: {} problems\n", path.display(), problems.len()));
+    print(&report)?;
     Ok(if problems.is_empty() { 0 } else { 2 })
 }

@@ -6,6 +6,7 @@ use tearproof_engine::host;
 
 use crate::Outcome;
 use crate::run::terminal_width;
+use crate::stdout::print;
 
 /// One thing that was looked at.
 struct Check {
@@ -43,25 +44,23 @@ pub fn doctor(color: bool) -> Outcome {
     ];
     let width = checks.iter().map(|check| check.what.len()).max().unwrap_or(0);
     let (good, bad, off) = if color { ("\x1b[32m", "\x1b[33m", "\x1b[0m") } else { ("", "", "") };
+    let mut report = String::new();
     for check in &checks {
         let (mark, paint) = if check.missing.is_none() { ("ok", good) } else { ("--", bad) };
-        println!("{paint}{mark}{off}  {:width$}  {}", check.what, check.found);
+        report.push_str(&format!("{paint}{mark}{off}  {:width$}  {}\n", check.what, check.found));
         if let Some(missing) = &check.missing {
             for line in wrap(missing, terminal_width().saturating_sub(width + 6)) {
-                println!("    {:width$}  {line}", "");
+                report.push_str(&format!("    {:width$}  {line}\n", ""));
             }
         }
     }
     let runnable = host::writable(&here);
-    println!();
-    println!(
-        "engines: {}",
-        if runnable {
-            "stress can run here"
-        } else {
-            "stress cannot run here: choose a directory with --dir"
-        }
-    );
+    report.push_str(if runnable {
+        "\nengines: stress can run here\n"
+    } else {
+        "\nengines: stress cannot run here: choose a directory with --dir\n"
+    });
+    print(&report)?;
     Ok(if runnable { 0 } else { 4 })
 }
 

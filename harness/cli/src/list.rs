@@ -7,6 +7,7 @@ use crate::Outcome;
 use crate::args::Listed;
 use crate::run::terminal_width;
 use crate::schedule::built_in;
+use crate::stdout::print;
 
 /// Prints one of the lists.
 pub fn list(what: Listed, color: bool) -> Outcome {
@@ -18,6 +19,6 @@ pub fn list(what: Listed, color: bool) -> Outcome {
         }
         Listed::Guarantees => list::guarantees(style),
     };
-    print!("{text}");
+    print(&text)?;
     Ok(0)
 }

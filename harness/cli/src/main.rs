@@ -10,6 +10,7 @@ mod progress;
 mod rest;
 mod run;
 mod schedule;
+mod stdout;
 mod strategies;
 
 use std::process::ExitCode;

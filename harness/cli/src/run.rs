@@ -21,6 +21,7 @@ use crate::args::RunOptions;
 use crate::diagnose::Failure;
 use crate::progress::Progress;
 use crate::schedule::{Clock, DEFAULT_BUDGET, Entry, QUICK_BUDGET, Schedule};
+use crate::stdout::print;
 use crate::strategies::Registry;
 use crate::{Outcome, check};
 
@@ -165,7 +166,7 @@ fn finish(run: &Run, options: &RunOptions, color: bool) -> Outcome {
     fs::write(&path, json).with_context(|| format!("writing {}", path.display()))?;
     let style = terminal::Style { width: terminal_width(), color };
     let details = if options.full { terminal::Details::Full } else { terminal::Details::Summary };
-    print!("{}", terminal::render(run, style, details, Some(&path)));
+    print(&terminal::render(run, style, details, Some(&path)))?;
     Ok(run.outcome().exit_code())
 }
 
