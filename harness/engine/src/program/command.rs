@@ -147,7 +147,10 @@ impl CommandClient {
         let error = |error: std::io::Error| StrategyError::failed(format!("{{value_file}}: {error}"));
         let dir = match self.values.take() {
             Some(dir) => dir,
-            None => tempfile::Builder::new().prefix("tearproof-values-").tempdir().map_err(error)?,
+            None => tempfile::Builder::new()
+                .prefix("values-")
+                .tempdir_in(self.settings.beside())
+                .map_err(error)?,
         };
         self.next_value += 1;
         let path = dir.path().join(format!("value-{}", self.next_value));

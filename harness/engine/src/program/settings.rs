@@ -79,6 +79,12 @@ impl Settings {
         })
     }
 
+    /// A directory for files of our own: that of the execution, which goes when it is over, whoever
+    /// dies. It is not the state directory, where nobody declared them.
+    pub fn beside(&self) -> &Path {
+        Path::new(&self.dir).parent().unwrap_or(Path::new(&self.dir))
+    }
+
     /// Goes on with the state of another execution.
     pub fn move_to(&mut self, context: &ClientContext) -> Result<(), StrategyError> {
         self.path = spelt(&context.file)?;
