@@ -21,6 +21,8 @@ pub struct Tally {
 
 #[derive(Default)]
 struct Known {
+    /// Whether any execution said anything of it, be it that it does not apply.
+    looked_at: bool,
     applicable: bool,
     /// Executions in which it was seen to hold.
     held: u64,
@@ -40,6 +42,7 @@ impl Tally {
         self.operations += operations;
         for (guarantee, finding) in findings {
             let known = self.guarantees.entry(guarantee).or_default();
+            known.looked_at = true;
             match finding {
                 Finding::NotApplicable => {}
                 Finding::Holds => {
@@ -79,11 +82,11 @@ impl Tally {
         self.guarantees.values().any(|known| !known.anomalies.is_empty())
     }
 
-    /// One cell a guarantee that was looked at.
+    /// One cell a guarantee that was looked at, or that a limit kept from being looked at.
     pub fn cells(&self, hazard: Hazard, kills: Option<u64>, pauses: Option<u64>) -> Vec<Cell> {
         self.guarantees
             .iter()
-            .filter(|(_, known)| known.applicable || self.executions == 0)
+            .filter(|(_, known)| known.applicable || !known.looked_at)
             .map(|(&guarantee, known)| {
                 let limit = match (&known.limit, &known.doubt) {
                     (Some(limit), _) => Some(limit.clone()),
@@ -186,6 +189,14 @@ mod tests {
         let mut tally = Tally::default();
         tally.add(vec![(Guarantee::MutualExclusion, Finding::NotApplicable)], 1, 0);
         assert!(tally.cells(Hazard::Concurrency, None, None).is_empty());
+    }
+
+    #[test]
+    fn what_nobody_came_to_look_at_is_inconclusive_and_not_silent() {
+        let mut tally = Tally::default();
+        tally.add(vec![(Guarantee::MetadataKept, Finding::Holds)], 1, 0);
+        tally.limit("the clients died at start");
+        assert_eq!(verdict(&tally, Guarantee::AtomicReads), Verdict::Inconclusive);
     }
 
     #[test]
