@@ -21,7 +21,8 @@ pub enum Probe {
     Symlink,
 }
 
-const MODE: u32 = 0o640;
+/// Without permission to execute no file is made with it, whatever the mask.
+const MODE: u32 = 0o740;
 
 impl Probe {
     /// All of them.
