@@ -35,11 +35,17 @@ enum Toy {
     Exits,
     /// Never comes back from its third operation.
     Hangs,
+    /// Panics in the middle of its third operation, beside a thread that never ends.
+    Panics,
+    /// Refuses every read.
+    Refuses,
     /// A lock that everybody gets.
     Open,
 }
 
-static INFO: StrategyInfo = StrategyInfo {
+static TIMED: StrategyInfo = StrategyInfo { timed: true, ..INFO };
+
+const INFO: StrategyInfo = StrategyInfo {
     name: "toy",
     algorithm: "a toy",
     claims: &[],
@@ -51,7 +57,7 @@ static INFO: StrategyInfo = StrategyInfo {
 
 impl Strategy for Toy {
     fn info(&self) -> &'static StrategyInfo {
-        &INFO
+        if *self == Self::Panics { &TIMED } else { &INFO }
     }
 
     fn prepare(&self, context: &ClientContext, document: Option<&[u8]>) -> Result<(), StrategyError> {
@@ -78,6 +84,9 @@ struct ToyClient {
 
 impl Client for ToyClient {
     fn read(&mut self, into: &mut Vec<u8>) -> Result<Found, StrategyError> {
+        if self.toy == Toy::Refuses {
+            return Err(StrategyError::failed("it is not allowed"));
+        }
         self.misbehave();
         *into = std::fs::read(&self.context.file).map_err(error)?;
         Ok(Found::Present)
@@ -94,6 +103,7 @@ impl Client for ToyClient {
     }
 
     fn acquire(&mut self, _patience: Duration) -> Result<Held, StrategyError> {
+        self.misbehave();
         Ok(Held { still: true, token: None })
     }
 
@@ -111,7 +121,8 @@ impl ToyClient {
                 Toy::Hangs => loop {
                     std::thread::park();
                 },
-                Toy::InPlace | Toy::Rename | Toy::Dead | Toy::Open => {}
+                Toy::Panics => panic!("a bug in the strategy"),
+                Toy::InPlace | Toy::Rename | Toy::Dead | Toy::Refuses | Toy::Open => {}
             }
         }
     }
@@ -127,6 +138,8 @@ impl Strategies for Toys {
             "dead" => &Toy::Dead,
             "exits" => &Toy::Exits,
             "hangs" => &Toy::Hangs,
+            "panics" => &Toy::Panics,
+            "refuses" => &Toy::Refuses,
             "open" => &Toy::Open,
             _ => return None,
         })
@@ -328,6 +341,49 @@ fn a_lock_that_everybody_gets_lets_sections_overlap() {
     assert_eq!(verdict(&measured, Guarantee::MutualExclusion), Verdict::Violated, "{measured:?}");
 }
 
+fn a_panic_is_a_death_and_no_operation_that_hangs() {
+    let mut threads = plan("panics", Hazard::Concurrency);
+    threads.scenario.clients = vec![role("writer", 1, Operation::Write)];
+    threads.scenario.clients[0].threads = 2;
+    let mut lock = plan("panics", Hazard::Concurrency);
+    lock.scenario.state.object = Object::Lock;
+    lock.scenario.clients = vec![role("worker", 2, Operation::Acquire)];
+    for mut plan in [threads, lock] {
+        // A backtrace, where one is asked for, takes its time.
+        plan.scenario.stress.hang = Duration::from_secs(20);
+        let measured = run(&plan);
+        let said = |problem: &String| problem.contains("a bug in the strategy");
+        assert!(measured.problems.iter().any(said), "{:?}", measured.problems);
+        assert_ne!(verdict(&measured, Guarantee::Progress), Verdict::Violated, "{measured:?}");
+    }
+}
+
+fn what_never_succeeds_is_inconclusive_and_does_not_hold() {
+    let measured = run(&plan("refuses", Hazard::Concurrency));
+    assert_eq!(verdict(&measured, Guarantee::AtomicReads), Verdict::Inconclusive);
+    let limit = measured.cells[0].scope.limit.as_ref().expect("a limit");
+    assert!(limit.ends_with("attempts at read succeeded: it is not allowed"), "{limit}");
+}
+
+fn what_was_there_at_the_start_is_no_torn_read_until_it_was_changed() {
+    for before in [StateBefore::Empty, StateBefore::Text("hello".to_owned())] {
+        let mut good = plan("rename", Hazard::Concurrency);
+        good.scenario.before.state = before.clone();
+        assert_eq!(verdict(&run(&good), Guarantee::AtomicReads), Verdict::NotObserved);
+        let mut bad = plan("in-place", Hazard::Concurrency);
+        bad.scenario.before.state = before;
+        assert_eq!(verdict(&run(&bad), Guarantee::AtomicReads), Verdict::Violated);
+    }
+}
+
+fn a_holder_that_outstays_its_welcome_is_no_release_that_hangs() {
+    let mut plan = plan("open", Hazard::Concurrency);
+    plan.scenario.state.object = Object::Lock;
+    plan.scenario.clients = vec![role("worker", 1, Operation::Acquire)];
+    plan.scenario.clients[0].hold = Duration::from_secs(60);
+    assert_eq!(verdict(&run(&plan), Guarantee::Progress), Verdict::NotObserved);
+}
+
 fn a_fixed_rate_is_kept_and_counted_from_the_intended_start() {
     let mut plan = plan("rename", Hazard::Concurrency);
     plan.scenario.clients[0].rate = Some(500.0);
@@ -360,7 +416,7 @@ fn main() -> ExitCode {
         }
         _ => {}
     }
-    let tests: [(&str, fn()); 10] = [
+    let tests: [(&str, fn()); 14] = [
         ("truncation_is_seen_and_renaming_is_not", truncation_is_seen_and_renaming_is_not),
         ("killed_clients_are_replaced_and_the_run_goes_on", killed_clients_are_replaced_and_the_run_goes_on),
         ("paused_clients_go_on", paused_clients_go_on),
@@ -381,6 +437,19 @@ fn main() -> ExitCode {
         (
             "a_fixed_rate_is_kept_and_counted_from_the_intended_start",
             a_fixed_rate_is_kept_and_counted_from_the_intended_start,
+        ),
+        ("a_panic_is_a_death_and_no_operation_that_hangs", a_panic_is_a_death_and_no_operation_that_hangs),
+        (
+            "what_never_succeeds_is_inconclusive_and_does_not_hold",
+            what_never_succeeds_is_inconclusive_and_does_not_hold,
+        ),
+        (
+            "what_was_there_at_the_start_is_no_torn_read_until_it_was_changed",
+            what_was_there_at_the_start_is_no_torn_read_until_it_was_changed,
+        ),
+        (
+            "a_holder_that_outstays_its_welcome_is_no_release_that_hangs",
+            a_holder_that_outstays_its_welcome_is_no_release_that_hangs,
         ),
         ("nothing_is_left_behind", nothing_is_left_behind),
     ];

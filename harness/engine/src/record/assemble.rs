@@ -39,7 +39,7 @@ pub struct Death {
     pub struck_ns: u64,
     /// A moment at which it certainly was dead: taken after it was reaped.
     pub time_ns: u64,
-    /// What its pending operation ends with.
+    /// What its pending operation ends with. The release of who died inside is killed in any case.
     pub failure: Failure,
 }
 
@@ -217,7 +217,9 @@ impl ClientState {
                 left_ns += 1;
             }
             add(left_ns, Phase::Invoke, Operation::Release, RawPayload::Left { refused: false });
-            add(left_ns.max(death.time_ns), Phase::Info, Operation::Release, died());
+            // Nobody asked for this release, so it is not one that did not come back.
+            let killed = RawPayload::Failed(Failure::Killed, "the process was killed inside".to_owned());
+            add(left_ns.max(death.time_ns), Phase::Info, Operation::Release, killed);
         }
         Ok(())
     }

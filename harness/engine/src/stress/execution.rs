@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tearproof_core::claim::Hazard;
-use tearproof_core::document::Format;
-use tearproof_core::history::{Aftermath, Failure, History};
-use tearproof_core::object::Object;
+use tearproof_core::document::{Format, TornKind};
+use tearproof_core::history::{Aftermath, Failure, History, Phase};
+use tearproof_core::object::{Object, Operation};
 use tearproof_core::scenario::{LockBefore, StateBefore};
 use tearproof_core::set::SetDocument;
 
@@ -16,7 +16,7 @@ use super::hazard::HazardSource;
 use super::probe::Probe;
 use super::session::{Session, Trouble, Waited};
 use crate::process::Interrupt;
-use crate::record::{Drain, RawEvent, SharedMemory, Start, assemble, now_ns, ring_at};
+use crate::record::{Death, Drain, RawEvent, RawPayload, SharedMemory, Start, assemble, now_ns, ring_at};
 use crate::worker::{Moment, Opener, PartKind, Specification, Step};
 
 /// What one execution brought.
@@ -27,6 +27,8 @@ pub struct Executed {
     pub events: Vec<RawEvent>,
     /// When the clients were let loose.
     pub go_ns: u64,
+    /// When the audit began.
+    pub audit_ns: u64,
     /// Kills that were delivered.
     pub kills: u64,
     /// Pauses that were delivered.
@@ -100,6 +102,7 @@ impl Stage<'_> {
 
         // Who serves in the place of a killed server may not be there yet.
         session.wait(&servers, Moment::new(execution, Step::Serve), Instant::now() + limits.hang)?;
+        let audit_ns = now_ns();
         let auditor = session.parts(|kind| kind == PartKind::Auditor);
         self.step_or_kill(session, execution, Step::Audit, &auditor)?;
         self.step_or_kill(session, execution, Step::End, &servers)?;
@@ -117,7 +120,7 @@ impl Stage<'_> {
             session.replace(planter)?;
         }
         let stalled = session.longest_stall();
-        Ok(Executed { history, events, go_ns, kills, pauses, stalled })
+        Ok(Executed { history, events, go_ns, audit_ns, kills, pauses, stalled })
     }
 
     /// Runs an execution in which nobody plays but the auditor, on a target that was made special:
@@ -147,7 +150,8 @@ impl Stage<'_> {
             let (mut history, events) = self.collect(session, execution)?;
             history.aftermath.probed = true;
             history.aftermath.drift = probe.drift(&file, self.opener.strategy().follows_symlinks());
-            Some(Executed { history, events, go_ns, kills: 0, pauses: 0, stalled: Duration::ZERO })
+            let stalled = Duration::ZERO;
+            Some(Executed { history, events, go_ns, audit_ns: go_ns, kills: 0, pauses: 0, stalled })
         } else {
             None
         };
@@ -171,6 +175,10 @@ impl Stage<'_> {
             object: self.specification.plan.scenario.state.object,
             initial: self.specification.initial(),
         };
+        if matches!(self.specification.plan.scenario.before.state, StateBefore::Empty | StateBefore::Text(_))
+        {
+            tear_what_came_back(&mut events);
+        }
         let mut history = assemble(&mut events, session.deaths(), start)
             .map_err(|error| Trouble::Processes(format!("putting a history together: {error}")))?;
         if full > 0 {
@@ -179,7 +187,12 @@ impl Stage<'_> {
                 layout.ring
             ));
         }
-        history.aftermath = self.inspect(execution);
+        // What somebody leaves behind whom we ended, or who broke down, is no habit of the strategy's.
+        let ended = |death: &Death| death.failure == Failure::TimedOut || death.struck_ns == 0;
+        let kills = self.specification.plan.hazard == Hazard::Kill;
+        if kills || !session.deaths().iter().any(ended) {
+            history.aftermath = self.inspect(execution);
+        }
         Ok((history, events))
     }
 
@@ -275,9 +288,8 @@ impl Stage<'_> {
     ) -> Result<(), Trouble> {
         for &process in who {
             if !session.has_completed(process, moment) {
-                session.kill_and_replace(process, Failure::TimedOut)?;
-                // Its successor is not to take part in what is over.
-                session.control().process(process).set_completed(moment);
+                session.kill(process, Failure::TimedOut)?;
+                session.replace_after(process, moment)?;
             }
         }
         Ok(())
@@ -312,5 +324,55 @@ impl Stage<'_> {
             .collect();
         left_behind.sort_unstable();
         Aftermath { left_behind, drift: Vec::new(), inspected: true, probed: false }
+    }
+}
+
+/// A state file that is empty at first, or holds a text, reads as no value until the first change
+/// is acknowledged. Who finds it like that afterwards saw it emptied, or put back: a torn read.
+/// `events` are the recordings of all clients, one after the other.
+fn tear_what_came_back(events: &mut [RawEvent]) {
+    let changes = |event: &&RawEvent| {
+        event.phase == Phase::Ok && !matches!(event.operation, Operation::Read | Operation::Acquire)
+    };
+    let Some(changed_ns) = events.iter().filter(changes).map(|event| event.time_ns).min() else { return };
+    let mut invoked_ns = 0;
+    for event in events {
+        if event.phase == Phase::Invoke {
+            invoked_ns = event.time_ns;
+        } else if event.payload == RawPayload::Absent && invoked_ns > changed_ns {
+            let text = "what was there before the first change, after that had been acknowledged";
+            event.payload = RawPayload::Torn(TornKind::Empty, text.to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_content_counts_as_no_value_until_it_was_changed() {
+        let event = |time_ns, phase, operation, payload| RawEvent {
+            time_ns,
+            client: 1,
+            phase,
+            operation,
+            intended_ns: None,
+            payload,
+        };
+        let read = |at| {
+            [
+                event(at, Phase::Invoke, Operation::Read, RawPayload::None),
+                event(at + 5, Phase::Ok, Operation::Read, RawPayload::Absent),
+            ]
+        };
+        let write = [
+            event(11, Phase::Invoke, Operation::Write, RawPayload::None),
+            event(20, Phase::Ok, Operation::Write, RawPayload::None),
+        ];
+        let mut events = [read(10), write, read(21)].concat();
+        tear_what_came_back(&mut events);
+        assert_eq!(events[1].payload, RawPayload::Absent);
+        assert!(matches!(events[5].payload, RawPayload::Torn(TornKind::Empty, _)));
     }
 }

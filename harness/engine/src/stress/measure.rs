@@ -26,6 +26,16 @@ pub struct Measurements {
     torn: TornReads,
     errors: HashMap<(Operation, Hazard, String), u64>,
     pending: HashMap<u32, u64>,
+    tried: BTreeMap<Operation, Tried>,
+}
+
+/// What became of the attempts at one operation.
+#[derive(Default)]
+struct Tried {
+    succeeded: u64,
+    /// Failures that are no answer to what others do, as a busy lock is; and how the first was put.
+    failed: u64,
+    first: String,
 }
 
 impl Measurements {
@@ -37,14 +47,17 @@ impl Measurements {
             torn: TornReads { reads: 0, torn: 0, writes: 0, elapsed_ns: 0 },
             errors: HashMap::new(),
             pending: HashMap::new(),
+            tried: BTreeMap::new(),
         }
     }
 
-    /// Adds one execution: its events in the order of their times, without those of the auditor.
-    pub fn add(&mut self, events: &[RawEvent], go_ns: u64, auditor: u32, hazard: Hazard) {
+    /// Adds one execution: its events in the order of their times. What came before the clients
+    /// were let loose, or after the audit had begun, is no work of theirs and does not count.
+    pub fn add(&mut self, events: &[RawEvent], go_ns: u64, audit_ns: u64, hazard: Hazard) {
         self.pending.clear();
         let mut last_ns = go_ns;
-        for event in events.iter().filter(|event| event.client != auditor) {
+        for event in events.iter().filter(|event| (go_ns..audit_ns).contains(&event.time_ns)) {
+            self.count(event, hazard);
             last_ns = last_ns.max(event.time_ns);
             match event.phase {
                 Phase::Invoke => {
@@ -63,6 +76,32 @@ impl Measurements {
             }
         }
         self.torn.elapsed_ns += last_ns.saturating_sub(go_ns.max(self.since_ns));
+    }
+
+    fn count(&mut self, event: &RawEvent, hazard: Hazard) {
+        let failure = match (event.phase, &event.payload) {
+            (Phase::Fail | Phase::Info, RawPayload::Failed(failure, message)) => Some((failure, message)),
+            _ => None,
+        };
+        match (event.phase, failure) {
+            (Phase::Ok, _) => self.tried.entry(event.operation).or_default().succeeded += 1,
+            (_, Some((Failure::Error, message))) => {
+                self.tried.entry(event.operation).or_default().fail(message)
+            }
+            (_, Some((Failure::Killed, message))) if hazard != Hazard::Kill => {
+                self.tried.entry(event.operation).or_default().fail(message);
+            }
+            _ => {}
+        }
+    }
+
+    /// An operation that was tried and never once succeeded, in words: nothing that was not seen
+    /// says anything then. A release is none, since the lock had been taken before it.
+    pub fn fruitless(&self) -> Option<String> {
+        let (operation, tried) = self.tried.iter().find(|(operation, tried)| {
+            **operation != Operation::Release && tried.succeeded == 0 && tried.failed > 0
+        })?;
+        Some(format!("none of {} attempts at {operation} succeeded: {}", tried.failed, tried.first))
     }
 
     fn completed(&mut self, event: &RawEvent, begun_ns: u64) {
@@ -141,6 +180,15 @@ impl Measurements {
     }
 }
 
+impl Tried {
+    fn fail(&mut self, message: &str) {
+        if self.failed == 0 {
+            message.clone_into(&mut self.first);
+        }
+        self.failed += 1;
+    }
+}
+
 /// A message with `#` in place of the numbers of names that differ from operation to operation, so
 /// that the same error counts as the same. Short numbers stay: they are error codes and positions.
 fn without_numbers(message: &str) -> String {
@@ -172,7 +220,7 @@ mod tests {
             event(1_000, Phase::Invoke, Operation::Write, Some(400)),
             event(1_500, Phase::Ok, Operation::Write, None),
         ];
-        measurements.add(&events, 0, 9, Hazard::Concurrency);
+        measurements.add(&events, 0, 9_000, Hazard::Concurrency);
         assert_eq!(measurements.latency()[&Operation::Write].max_ns, 1_100);
     }
 
@@ -185,11 +233,30 @@ mod tests {
             event(1_600, Phase::Invoke, Operation::Write, None),
             event(1_700, Phase::Ok, Operation::Write, None),
         ];
-        measurements.add(&events, 900, 9, Hazard::Concurrency);
+        measurements.add(&events, 900, 9_000, Hazard::Concurrency);
         assert_eq!(measurements.latency()[&Operation::Write].count, 1);
         let mut audited = Measurements::since(0);
-        audited.add(&events, 900, 1, Hazard::Concurrency);
+        audited.add(&events, 900, 1_000, Hazard::Concurrency);
         assert!(audited.latency().is_empty());
+        let mut planted = Measurements::since(0);
+        planted.add(&events, 1_600, 9_000, Hazard::Concurrency);
+        assert_eq!(planted.latency()[&Operation::Write].count, 1);
+    }
+
+    #[test]
+    fn an_operation_that_never_succeeds_is_found_and_a_busy_lock_is_none() {
+        let failed = |failure, operation| RawEvent {
+            payload: RawPayload::Failed(failure, "no".to_owned()),
+            ..event(20, Phase::Fail, operation, None)
+        };
+        let mut measurements = Measurements::since(0);
+        let invoked = event(10, Phase::Invoke, Operation::Acquire, None);
+        let busy = failed(Failure::Busy, Operation::Acquire);
+        measurements.add(&[invoked, busy], 0, 100, Hazard::Concurrency);
+        assert_eq!(measurements.fruitless(), None);
+        let read = event(10, Phase::Invoke, Operation::Read, None);
+        measurements.add(&[read, failed(Failure::Error, Operation::Read)], 0, 100, Hazard::Concurrency);
+        assert_eq!(measurements.fruitless().as_deref(), Some("none of 1 attempts at read succeeded: no"));
     }
 
     #[test]

@@ -92,6 +92,10 @@ pub fn run(plan: &Plan, root: &StateRoot, surroundings: &mut Surroundings<'_>) -
         }
         state.problems.push(said);
     }
+    if let Some(said) = state.measurements.as_ref().and_then(Measurements::fruitless) {
+        state.tally.limit(&said);
+        state.problems.push(said);
+    }
     let kills = (plan.hazard == Hazard::Kill).then_some(state.kills);
     let pauses = (plan.hazard == Hazard::Pause).then_some(state.pauses);
     let mut measured = Measured {
@@ -193,7 +197,7 @@ impl State {
             let measurements = self.measurements.get_or_insert_with(|| {
                 Measurements::since(first_go + limits.warm_up.min(plan.budget / 10).as_nanos() as u64)
             });
-            measurements.add(&executed.events, executed.go_ns, session.auditor_client(), plan.hazard);
+            measurements.add(&executed.events, executed.go_ns, executed.audit_ns, plan.hazard);
             if stage.specification.judges_leases() && executed.stalled >= stage.specification.bearable_stall()
             {
                 self.set_aside += 1;
@@ -220,11 +224,11 @@ impl State {
     ) -> Result<(), Trouble> {
         let mut findings = (surroundings.check)(history)
             .map_err(|error| Trouble::Processes(format!("checking an execution: {error}")))?;
-        (surroundings.observe)(history, &findings);
         if history.aftermath.probed {
             // With nobody else there, only what became of the metadata says anything.
             findings.retain(|(guarantee, _)| *guarantee == Guarantee::MetadataKept);
         }
+        (surroundings.observe)(history, &findings);
         self.tally.add(findings, history.events.len() as u64 / 2, after_ms);
         Ok(())
     }

@@ -18,7 +18,7 @@ use tearproof_core::history::Failure;
 
 use crate::process::Executable;
 use crate::record::{Death, SharedMemory, now_ns};
-use crate::worker::{Control, Layout, Moment, PartKind, Specification};
+use crate::worker::{Control, Layout, Moment, PartKind, Specification, Step};
 
 /// How often the processes of one session may die without being told to.
 const SURPRISES: u32 = 3;
@@ -159,7 +159,7 @@ impl<'s> Session<'s> {
         let stdio = |descriptor: &dyn AsFd| -> Result<Stdio, Trouble> {
             Ok(Stdio::from(descriptor.as_fd().try_clone_to_owned().map_err(failed())?))
         };
-        let child = self
+        let mut child = self
             .executable
             .command("worker")
             .arg(index.to_string())
@@ -173,9 +173,15 @@ impl<'s> Session<'s> {
             .spawn()
             .map_err(failed())?;
         let pid = Pid::from_child(&child);
-        let ended =
-            rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|error| failed()(error.into()))?;
-        Ok(Running { child, ended })
+        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(ended) => Ok(Running { child, ended }),
+            Err(error) => {
+                // Nobody else knows of it.
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(failed()(error.into()))
+            }
+        }
     }
 
     /// The shared page.
@@ -315,6 +321,8 @@ impl<'s> Session<'s> {
             .wait()
             .map_err(Trouble::environment(format!("reaping client process {process}")))?;
         let time_ns = now_ns();
+        // One that had died of itself before the signal came was no holder any more by then.
+        let struck_ns = if status.signal() == Some(Signal::KILL.as_raw()) { struck_ns } else { 0 };
         let part = &self.specification.processes[process];
         for thread in part.first_thread..part.first_thread + part.threads {
             self.deaths.push(Death { client: self.clients[thread], struck_ns, time_ns, failure });
@@ -327,11 +335,20 @@ impl<'s> Session<'s> {
     /// # Errors
     /// When it cannot be started.
     pub fn replace(&mut self, process: usize) -> Result<(), Trouble> {
+        self.replace_after(process, Moment::new(0, Step::Serve))
+    }
+
+    /// As [`Session::replace`], with a process that has no part in the execution of this moment any
+    /// more and counts as one that has completed the step.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn replace_after(&mut self, process: usize, completed: Moment) -> Result<(), Trouble> {
         let part = &self.specification.processes[process];
         for thread in part.first_thread..part.first_thread + part.threads {
             self.number_client(thread);
         }
-        self.control.process(process).set_completed(Moment::new(0, crate::worker::Step::Serve));
+        self.control.process(process).set_completed(completed);
         self.processes[process] = Some(self.spawn(process)?);
         Ok(())
     }
@@ -362,11 +379,6 @@ impl<'s> Session<'s> {
             // A process that has just died by itself is no error; it is found dead elsewhere.
             let _ = rustix::process::pidfd_send_signal(&running.ended, signal);
         }
-    }
-
-    /// The number of the auditor.
-    pub fn auditor_client(&self) -> u32 {
-        self.clients[self.specification.processes[self.specification.auditor()].first_thread]
     }
 
     /// Who died in this execution, and when.

@@ -15,7 +15,7 @@ use tearproof_core::document::{Defect, Stamp};
 use tearproof_core::history::Failure;
 use tearproof_core::log::{render_record, verify_log};
 use tearproof_core::object::{Object, Operation};
-use tearproof_core::scenario::ClientRole;
+use tearproof_core::scenario::{ClientRole, StateBefore};
 use tearproof_core::set::{element_name, verify_set};
 use tearproof_core::strategy::{Client, ClientContext, Found, StrategyError};
 
@@ -290,7 +290,16 @@ impl Player<'_> {
         if found == Found::Absent {
             return RawPayload::Absent;
         }
-        let torn = |defect: Defect| RawPayload::Torn(defect.kind, defect.detail);
+        // What was there at the start is no value, and no defect of whoever writes.
+        let initial = match &self.session.specification.plan.scenario.before.state {
+            StateBefore::Empty => self.buffer.is_empty(),
+            StateBefore::Text(text) => self.buffer == text.as_bytes(),
+            StateBefore::Present | StateBefore::Absent => false,
+        };
+        let torn = |defect: Defect| match initial {
+            true => RawPayload::Absent,
+            false => RawPayload::Torn(defect.kind, defect.detail),
+        };
         let context = &self.context;
         match context.object {
             Object::Register => {

@@ -9,8 +9,10 @@ mod control;
 mod specification;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
@@ -144,16 +146,12 @@ impl Opener {
 /// Runs as one of the processes of a session. `index` says which, `parent` is the pid of the
 /// supervisor.
 pub fn worker_main(index: usize, parent: u32, strategies: &dyn Strategies) -> ExitCode {
-    match run(index, parent, strategies) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("client process {index}: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let Err(error) = run(index, parent, strategies);
+    eprintln!("client process {index}: {error}");
+    ExitCode::FAILURE
 }
 
-fn run(index: usize, parent: u32, strategies: &dyn Strategies) -> io::Result<()> {
+fn run(index: usize, parent: u32, strategies: &dyn Strategies) -> io::Result<Infallible> {
     die_with_parent(parent)?;
     let memory = SharedMemory::from_fd(take_descriptor(rustix::stdio::stdin())?)?;
     let done = take_descriptor(rustix::stdio::stdout())?;
@@ -180,8 +178,25 @@ fn run(index: usize, parent: u32, strategies: &dyn Strategies) -> io::Result<()>
         if specification.judges_leases() && session.opener.strategy().info().timed {
             scope.spawn(|| session.watch_for_stalls());
         }
-        session.follow()
+        Ok(or_die(index, || session.follow()))
     })
+}
+
+/// Does a part of a process's work. Where it fails or panics the whole process ends, at once: to
+/// wait for the other threads, some of which never end, would make a death look like a hanging
+/// operation.
+fn or_die<T>(index: usize, work: impl FnOnce() -> io::Result<T>) -> T {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(done)) => return done,
+        Ok(Err(error)) => eprintln!("client process {index}: {error}"),
+        Err(panic) => {
+            // Once more, after a backtrace of any length: the last lines are those that are shown.
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            eprintln!("client process {index} panicked: {text}");
+        }
+    }
+    std::process::exit(1)
 }
 
 /// Moves a descriptor out of the way of whatever a program prints or reads.
@@ -266,9 +281,10 @@ impl Session<'_> {
     }
 
     /// Follows the executions, one after the other, for ever.
-    fn follow(&self) -> io::Result<()> {
+    fn follow(&self) -> io::Result<Infallible> {
         let part = &self.specification.processes[self.index];
-        let mut behind = 0;
+        // Who takes the place of one that was given up has no part in what that one did not finish.
+        let mut behind = self.control.process(self.index).completed().execution();
         let mut now = self.control.moment();
         loop {
             let execution = now.execution();
@@ -326,16 +342,14 @@ impl Session<'_> {
         }
         let barrier = Barrier::new(threads);
         std::thread::scope(|scope| {
-            let handles: Vec<_> = (0..threads)
-                .map(|thread| {
-                    let barrier = &barrier;
-                    scope.spawn(move || self.thread(execution, thread, Some(barrier)))
-                })
-                .collect();
-            handles.into_iter().try_for_each(|handle| {
-                handle.join().unwrap_or_else(|_| Err(io::Error::other("a client thread panicked")))
-            })
-        })
+            for thread in 0..threads {
+                let barrier = &barrier;
+                scope.spawn(move || {
+                    or_die(self.index, || self.thread(execution, thread, Some(barrier)));
+                });
+            }
+        });
+        Ok(())
     }
 
     fn plant(&self, execution: u32) -> io::Result<()> {
