@@ -39,7 +39,7 @@ pub struct Death {
     pub struck_ns: u64,
     /// A moment at which it certainly was dead: taken after it was reaped.
     pub time_ns: u64,
-    /// What its pending operation ends with. The release of who died inside is killed in any case.
+    /// What its pending operation ends with.
     pub failure: Failure,
 }
 
@@ -217,9 +217,15 @@ impl ClientState {
                 left_ns += 1;
             }
             add(left_ns, Phase::Invoke, Operation::Release, RawPayload::Left { refused: false });
-            // Nobody asked for this release, so it is not one that did not come back.
-            let killed = RawPayload::Failed(Failure::Killed, "the process was killed inside".to_owned());
-            add(left_ns.max(death.time_ns), Phase::Info, Operation::Release, killed);
+            let ended = match death.failure {
+                // It had not come to this release, so this is not one that did not come back; nor a
+                // kill that its lock has to survive.
+                Failure::TimedOut => {
+                    RawPayload::Failed(Failure::Error, "the process was ended inside".to_owned())
+                }
+                _ => died(),
+            };
+            add(left_ns.max(death.time_ns), Phase::Info, Operation::Release, ended);
         }
         Ok(())
     }
