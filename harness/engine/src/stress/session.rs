@@ -290,7 +290,7 @@ impl<'s> Session<'s> {
 
     /// A process died without being told to.
     fn surprise(&mut self, process: usize) -> Result<(), Trouble> {
-        let status = self.bury(process, 0, Failure::Killed)?;
+        let status = self.bury(process, 0, Failure::Error)?;
         let said = self.complaints();
         let how = status.map_or_else(|| "in an unknown way".to_owned(), describe);
         let message = if said.is_empty() {

@@ -130,6 +130,15 @@ fn a_holder_that_was_struck_is_not_inside_any_more_when_another_enters_before_it
 }
 
 #[test]
+fn a_holder_that_was_ended_for_staying_too_long_has_no_release_that_hangs() {
+    let mut events = vec![invoke(1, 1, Operation::Acquire), entered(2, 1)];
+    let ended = Death { failure: Failure::TimedOut, ..killed(1, 10, 20) };
+    let history = assemble(&mut events, &[ended], LOCK).expect("a history");
+    let last = history.events.last().expect("an event");
+    assert!(matches!(last.payload, Payload::Failed(Failure::Error, _)), "{last:?}");
+}
+
+#[test]
 fn a_holder_that_died_of_itself_counts_until_its_last_event() {
     let mut events = vec![invoke(1, 1, Operation::Acquire), entered(2, 1)];
     let history = assemble(&mut events, &[killed(1, 0, 2)], LOCK).expect("a history");
