@@ -33,6 +33,14 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
     let directories = directories(&options.dirs)?;
     let seed = options.seed.unwrap_or_else(fresh_seed);
     fs::create_dir_all(&options.out).with_context(|| format!("making {}", options.out.display()))?;
+    // All of them before anything runs: one that cannot be used must not cost what others brought.
+    let roots = directories
+        .iter()
+        .map(|directory| {
+            StateRoot::create(Path::new(&directory.path), &executable)
+                .with_context(|| format!("using {} for state directories", directory.path))
+        })
+        .collect::<Result<Vec<StateRoot>, anyhow::Error>>()?;
 
     let mut run = Run {
         format: Run::FORMAT,
@@ -50,9 +58,7 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
     let explicit = options.quick || options.budget.is_some();
     let mut clock = Clock::start(budget, pieces as u32);
     let progress = Progress::new(pieces as u64);
-    'all: for directory in &directories {
-        let root = StateRoot::create(Path::new(&directory.path), &executable)
-            .with_context(|| format!("using {} for state directories", directory.path))?;
+    'all: for (directory, root) in directories.iter().zip(&roots) {
         for (index, scenario) in schedule.scenarios.iter().enumerate() {
             let entries: Vec<&Entry> =
                 schedule.entries.iter().filter(|entry| entry.scenario == index).collect();
@@ -87,7 +93,7 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
                             .join("histories")
                             .join(format!("{}-{}-{hazard}.jsonl", scenario.name, entry.strategy))
                     });
-                    let measured = stress_plan(&plan, &root, &executable, &interrupt, keep.as_deref())?;
+                    let measured = stress_plan(&plan, root, &executable, &interrupt, keep.as_deref());
                     for problem in &measured.problems {
                         progress
                             .say(&format!("{} · {} · {hazard}: {problem}", scenario.name, entry.strategy));
@@ -119,7 +125,7 @@ fn stress_plan(
     executable: &Executable,
     interrupt: &Interrupt,
     keep: Option<&Path>,
-) -> Result<Measured, Failure> {
+) -> Measured {
     let mut kept: Result<bool, anyhow::Error> = Ok(false);
     let mut observe = |history: &History, findings: &Findings| {
         let violated = findings.iter().any(|(_, finding)| matches!(finding, Finding::Violated(_)));
@@ -127,7 +133,7 @@ fn stress_plan(
             kept = check::write_history(path, history).map(|()| true);
         }
     };
-    let measured = stress::run(
+    let mut measured = stress::run(
         plan,
         root,
         &mut Surroundings {
@@ -139,8 +145,11 @@ fn stress_plan(
             stop_at_violation: false,
         },
     );
-    kept?;
-    Ok(measured)
+    if let Err(error) = kept {
+        // The history is lost; what it showed is not.
+        measured.problems.push(format!("{error:#}"));
+    }
+    measured
 }
 
 /// Takes what one hazard brought into the strategy's row.

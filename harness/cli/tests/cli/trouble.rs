@@ -50,6 +50,12 @@ fn a_directory_that_cannot_be_written_to_is_named() {
     let finished = place.run(&["run", "progress", "--dir", "/proc"]);
     assert_eq!(finished.code(), 4, "{}", finished.stderr());
     assert!(finished.stderr().contains("/proc"), "{}", finished.stderr());
+    // Nor does it cost what was measured elsewhere: nothing has run by then.
+    let truncating = ["run", "progress", "--strategy", "in-place-truncate", "--histories", "--out", "out"];
+    let directories = ["--budget", "1s", "--dir", ".", "--dir", "/proc"];
+    let finished = place.run(&[&truncating[..], &directories[..]].concat());
+    assert_eq!(finished.code(), 4, "{}", finished.stderr());
+    assert!(!place.path().join("out/histories").exists());
     if !rustix::process::geteuid().is_root() {
         let closed = place.path().join("closed");
         std::fs::create_dir(&closed).expect("a directory");
