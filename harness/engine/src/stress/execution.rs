@@ -137,8 +137,11 @@ impl Stage<'_> {
         let dir = self.specification.execution_dir(execution);
         self.make_world(execution)?;
         let file = self.specification.context(execution, 0).file;
-        let special =
-            probe.apply(&file).map_err(Trouble::environment(format!("{probe:?} of {}", file.display())))?;
+        let special = match probe.apply(&file) {
+            // Somebody else removed it meanwhile: there is nothing to be made special.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+            applied => applied.map_err(Trouble::environment(format!("{probe:?} of {}", file.display())))?,
+        };
         let executed = if special {
             session.number_clients();
             let servers = session.parts(|kind| kind == PartKind::Server);
