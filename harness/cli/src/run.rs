@@ -59,6 +59,11 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
     let mut clock = Clock::start(budget, pieces as u32);
     let progress = Progress::new(pieces as u64);
     'all: for (directory, root) in directories.iter().zip(&roots) {
+        // What a strategy keeps on another file system goes when the run is over, whoever dies.
+        let elsewhere = host::directory_elsewhere(root.path())
+            .map(|dir| StateRoot::create(&dir, &executable))
+            .transpose()
+            .context("using a second file system")?;
         for (index, scenario) in schedule.scenarios.iter().enumerate() {
             let entries: Vec<&Entry> =
                 schedule.entries.iter().filter(|entry| entry.scenario == index).collect();
@@ -85,7 +90,7 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
                             _ => share,
                         },
                         base: PathBuf::from(&directory.path),
-                        other_dir: host::directory_elsewhere(root.path()),
+                        other_dir: elsewhere.as_ref().map(|root| root.path().to_owned()),
                     };
                     let keep = options.histories.then(|| {
                         options
