@@ -101,7 +101,7 @@ pub struct RunOptions {
     #[arg(long = "dir", value_name = "DIR")]
     pub dirs: Vec<PathBuf>,
 
-    /// Write the history of each first violation under the output directory.
+    /// Write the history of each first violation under the output directory, in `histories/`.
     #[arg(long)]
     pub histories: bool,
 

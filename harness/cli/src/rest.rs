@@ -8,9 +8,8 @@
 //!
 //! [`Client::stream`]: tearproof_core::strategy::Client::stream
 
-use std::convert::Infallible;
-use std::io::Read;
-use std::path::PathBuf;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,15 +54,14 @@ impl Strategy for OverHttp {
     }
 
     fn client(&self, context: &ClientContext) -> Result<Box<dyn Client>, StrategyError> {
-        let path = address_file(context);
-        let address = std::fs::read_to_string(&path)
-            .map_err(|error| StrategyError::failed(format!("reading {}: {error}", path.display())))?;
+        let address_file = address_file(context);
+        let url = url_of_server(&address_file)?;
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(5)))
             .http_status_as_error(false)
             .build()
             .new_agent();
-        Ok(Box::new(HttpReader { agent, url: format!("http://{address}/state") }))
+        Ok(Box::new(HttpReader { agent, address_file, url }))
     }
 
     fn has_server(&self) -> bool {
@@ -76,7 +74,7 @@ impl Strategy for OverHttp {
         ready: &mut dyn FnMut(),
         stop: &dyn Fn() -> bool,
     ) -> Result<(), StrategyError> {
-        let failed = |what: &str, error: std::io::Error| StrategyError::failed(format!("{what}: {error}"));
+        let failed = |what: &str, error: io::Error| StrategyError::failed(format!("{what}: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -128,27 +126,52 @@ fn chunked(reader: Box<dyn Read + Send>, client: Box<dyn Client>) -> Response {
     Response::new(Body::from_stream(chunks))
 }
 
-/// The file as a stream of chunks. Between two of them everybody else may run.
+/// The file as a stream of chunks. Between two of them everybody else may run. A read that fails
+/// breaks the connection off, so that nobody takes what arrived for the whole file.
 fn chunks_of(
     reader: Box<dyn Read + Send>,
     client: Box<dyn Client>,
-) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> + Send {
+) -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send {
     futures_util::stream::unfold((reader, client), |(mut reader, client)| async move {
         tokio::task::yield_now().await;
         let mut chunk = vec![0; CHUNK];
-        let read = reader.read(&mut chunk).ok()?;
-        chunk.truncate(read);
-        (read > 0).then(|| (Ok(Bytes::from(chunk)), (reader, client)))
+        match reader.read(&mut chunk) {
+            Ok(0) => None,
+            Ok(read) => {
+                chunk.truncate(read);
+                Some((Ok(Bytes::from(chunk)), (reader, client)))
+            }
+            Err(error) => Some((Err(error), (reader, client))),
+        }
     })
+}
+
+/// Where the server is now.
+fn url_of_server(address_file: &Path) -> Result<String, StrategyError> {
+    let address = std::fs::read_to_string(address_file)
+        .map_err(|error| StrategyError::failed(format!("reading {}: {error}", address_file.display())))?;
+    Ok(format!("http://{address}/state"))
 }
 
 struct HttpReader {
     agent: ureq::Agent,
+    address_file: PathBuf,
     url: String,
 }
 
 impl Client for HttpReader {
     fn read(&mut self, into: &mut Vec<u8>) -> Result<Found, StrategyError> {
+        let found = self.get(into);
+        if found.is_err() {
+            // Another server may have taken the place of one that was killed.
+            self.url = url_of_server(&self.address_file)?;
+        }
+        found
+    }
+}
+
+impl HttpReader {
+    fn get(&self, into: &mut Vec<u8>) -> Result<Found, StrategyError> {
         into.clear();
         let failed =
             |error: &dyn std::fmt::Display| StrategyError::failed(format!("GET {}: {error}", self.url));

@@ -58,7 +58,12 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
     let explicit = options.quick || options.budget.is_some();
     let mut clock = Clock::start(budget, pieces as u32);
     let progress = Progress::new(pieces as u64);
-    'all: for (directory, root) in directories.iter().zip(&roots) {
+    'all: for (number, (directory, root)) in (1..).zip(directories.iter().zip(&roots)) {
+        let mut histories = options.out.join("histories");
+        if directories.len() > 1 {
+            // The same scenarios run in each of them.
+            histories.push(format!("{number}-{}", directory.filesystem));
+        }
         // What a strategy keeps on another file system goes when the run is over, whoever dies.
         let elsewhere = host::directory_elsewhere(root.path())
             .map(|dir| StateRoot::create(&dir, &executable))
@@ -93,10 +98,7 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
                         other_dir: elsewhere.as_ref().map(|root| root.path().to_owned()),
                     };
                     let keep = options.histories.then(|| {
-                        options
-                            .out
-                            .join("histories")
-                            .join(format!("{}-{}-{hazard}.jsonl", scenario.name, entry.strategy))
+                        histories.join(format!("{}-{}-{hazard}.jsonl", scenario.name, entry.strategy))
                     });
                     let measured = stress_plan(&plan, root, &executable, &interrupt, keep.as_deref());
                     for problem in &measured.problems {

@@ -231,9 +231,15 @@ impl<'s> Session<'s> {
     /// The longest time since the start of the execution for which a process wanted to run and was
     /// not let, as far as it was measured.
     pub fn longest_stall(&self) -> Duration {
-        let stalls = (0..self.processes.len())
-            .map(|process| self.control.process(process).stalled_ns().load(Ordering::SeqCst));
+        let stalls = (0..self.processes.len()).map(|process| {
+            self.note_stall(process);
+            self.control.process(process).stalled_ns().load(Ordering::SeqCst)
+        });
         Duration::from_nanos(stalls.max().unwrap_or(0))
+    }
+
+    fn note_stall(&self, process: usize) {
+        self.control.process(process).note_stall(now_ns(), self.specification.beat_period());
     }
 
     /// Waits until these processes have completed a step, or until an instant. A process that dies
@@ -348,7 +354,9 @@ impl<'s> Session<'s> {
         for thread in part.first_thread..part.first_thread + part.threads {
             self.number_client(thread);
         }
-        self.control.process(process).set_completed(completed);
+        let line = self.control.process(process);
+        line.set_completed(completed);
+        line.beat_ns().store(0, Ordering::SeqCst);
         self.processes[process] = Some(self.spawn(process)?);
         Ok(())
     }
@@ -367,6 +375,7 @@ impl<'s> Session<'s> {
     /// # Errors
     /// When it cannot be reaped.
     pub fn kill(&mut self, process: usize, failure: Failure) -> Result<(), Trouble> {
+        self.note_stall(process);
         let struck_ns = now_ns();
         self.signal(process, Signal::KILL);
         self.bury(process, struck_ns, failure)?;

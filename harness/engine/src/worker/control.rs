@@ -10,6 +10,7 @@
 //! specification as JSON; then, on a page boundary, the rings of events.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustix::thread::futex;
 
@@ -208,6 +209,22 @@ impl ProcessLine<'_> {
         self.memory.u64_at(self.start + 8)
     }
 
+    /// When the process last said that it runs, as [`now_ns`](crate::record::now_ns) tells it; 0 if
+    /// it does not watch.
+    pub fn beat_ns(&self) -> &AtomicU64 {
+        self.memory.u64_at(self.start + 16)
+    }
+
+    /// Counts a stall that still lasts: a process that is never let run again cannot report one.
+    /// Beats come once a period.
+    pub fn note_stall(&self, now_ns: u64, period: Duration) {
+        let beat_ns = self.beat_ns().load(Ordering::SeqCst);
+        if beat_ns != 0 {
+            let late = now_ns.saturating_sub(beat_ns).saturating_sub(period.as_nanos() as u64);
+            self.stalled_ns().fetch_max(late, Ordering::SeqCst);
+        }
+    }
+
     fn strike_word(&self) -> &AtomicU32 {
         self.memory.u32_at(self.start + 4)
     }
@@ -284,6 +301,28 @@ mod tests {
         assert!(Moment::new(2, Step::Go).reached(Step::Open));
         assert!(!Moment::new(2, Step::Go).reached(Step::Audit));
         assert_eq!(Moment::new(7, Step::Audit).execution(), 7);
+    }
+
+    #[test]
+    fn a_stall_that_has_not_ended_counts() {
+        let layout = Layout { processes: 1, threads: 1, specification: 2, ring: 4096 };
+        let memory = SharedMemory::create(layout.bytes()).expect("memory");
+        let line = Control::begin(&memory, layout, b"{}").process(0);
+        let period = Duration::from_nanos(100);
+        line.note_stall(5_000, period);
+        assert_eq!(
+            line.stalled_ns().load(Ordering::SeqCst),
+            0,
+            "a process that does not watch has no stalls"
+        );
+        line.beat_ns().store(1_000, Ordering::SeqCst);
+        line.note_stall(1_090, period);
+        assert_eq!(line.stalled_ns().load(Ordering::SeqCst), 0, "the next beat is not due yet");
+        line.note_stall(1_600, period);
+        assert_eq!(line.stalled_ns().load(Ordering::SeqCst), 500);
+        line.stalled_ns().store(700, Ordering::SeqCst);
+        line.note_stall(1_600, period);
+        assert_eq!(line.stalled_ns().load(Ordering::SeqCst), 700, "the longest stall is kept");
     }
 
     #[test]

@@ -17,8 +17,6 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 
-use std::time::Instant;
-
 use tearproof_core::scenario::{Lifetime, Program, ProgramForm, Via};
 use tearproof_core::strategy::{Client, ClientContext, Strategy, StrategyError};
 
@@ -27,7 +25,7 @@ pub use specification::{Part, PartKind, Specification};
 
 use crate::process::die_with_parent;
 use crate::program::{ChildSlot, ProgramStrategy};
-use crate::record::SharedMemory;
+use crate::record::{SharedMemory, now_ns};
 
 /// What the engine has to be told about strategies, since it does not know the crate that they
 /// live in.
@@ -249,15 +247,12 @@ impl Session<'_> {
     /// Notices how late this process is woken, for ever. A holder that the machine does not let run
     /// cannot refresh its lease: that is a pause, and belongs under another hazard.
     fn watch_for_stalls(&self) {
-        let stalled = self.control.process(self.index);
-        let period = self.specification.plan.scenario.stress.lease / 10;
-        let mut before = Instant::now();
+        let line = self.control.process(self.index);
+        let period = self.specification.beat_period();
         loop {
+            line.beat_ns().store(now_ns(), Ordering::SeqCst);
             std::thread::sleep(period);
-            let now = Instant::now();
-            let late = now.duration_since(before).saturating_sub(period);
-            stalled.stalled_ns().fetch_max(late.as_nanos() as u64, Ordering::SeqCst);
-            before = now;
+            line.note_stall(now_ns(), period);
         }
     }
 

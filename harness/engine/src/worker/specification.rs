@@ -158,6 +158,11 @@ impl Specification {
         self.plan.scenario.stress.lease / 3
     }
 
+    /// How often a process that is watched for stalls says that it runs.
+    pub fn beat_period(&self) -> Duration {
+        self.plan.scenario.stress.lease / 10
+    }
+
     /// Whether every writer of the state file is built in.
     pub fn all_built_in(&self) -> bool {
         (0..self.processes.len()).all(|process| !self.runs_program(process))
