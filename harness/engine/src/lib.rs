@@ -8,6 +8,8 @@
 pub mod record;
 
 #[cfg(not(loom))]
+pub mod explore;
+#[cfg(not(loom))]
 pub mod host;
 #[cfg(not(loom))]
 pub mod process;

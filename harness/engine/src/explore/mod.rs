@@ -1,0 +1,6 @@
+//! The explore engine: every interleaving of the system calls of real processes.
+
+pub mod access;
+mod orders;
+pub mod search;
+pub mod system;

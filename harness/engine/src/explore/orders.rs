@@ -1,0 +1,1 @@
+//! Real-time orders of the operations of one execution.
