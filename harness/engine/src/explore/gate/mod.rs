@@ -1,0 +1,26 @@
+//! The gate: every system call that could touch the state directory, wait, or tell the time stops
+//! here, and goes on when the supervisor says so.
+//!
+//! ```text
+//! client: system call -> filter (BPF) -> Listener: supervisor -> answer -> client
+//! ```
+//!
+//! The mechanism is seccomp user notification (Linux 5.14 and later), which needs no privilege and
+//! follows threads, forks and execs by itself. A call is answered in one of three ways: with a
+//! result, because the supervisor has done the work in the client's place; with a descriptor that
+//! is put into the client's table; or with leave to go on, so that the client does it itself.
+//!
+//! Not covered: what a call means (`world`), and programs that never enter the kernel: stores
+//! to a mapped file are invisible, so mapping one is noticed instead.
+
+mod call;
+mod filter;
+mod listener;
+mod memory;
+mod vdso;
+
+pub use call::{At, Call, LockKind, LockRequest, Span, StatForm, Target};
+pub use filter::{calls_gated, install};
+pub use listener::{Answer, Listener, Notification, ReceiveError};
+pub use memory::ClientMemory;
+pub use vdso::silence_vdso;
