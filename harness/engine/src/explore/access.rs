@@ -19,8 +19,10 @@ use smallvec::SmallVec;
 pub enum ObjectKind {
     /// The bytes of an inode.
     Content,
-    /// Size, times, mode, link count of an inode.
+    /// Size, times and link count of an inode.
     Metadata,
+    /// Mode and owner of an inode.
+    Attributes,
     /// One name in one directory, whether it exists or not.
     Entry,
     /// All names of a directory together. Adding or removing one is an [`Mode::Update`].

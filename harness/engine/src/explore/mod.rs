@@ -1,7 +1,21 @@
 //! The explore engine: every interleaving of the system calls of real processes.
+//!
+//! ```text
+//! search -> System: arena -> gate -> clients
+//!    ^                 |
+//!    +---- observer <--+-- recordings -> History, in every real-time order -> check
+//! ```
+//!
+//! The search names a thread, the arena has it take one step and says what the step touched; when
+//! an execution is complete its recordings become histories, which are judged.
 
 pub mod access;
+pub mod arena;
+mod explorer;
 pub mod gate;
 mod orders;
 pub mod search;
 pub mod system;
+mod watchdog;
+
+pub use explorer::explore;

@@ -78,6 +78,11 @@ impl SharedMemory {
         self.map.len()
     }
 
+    /// Where the memory lies in this process.
+    pub fn address(&self) -> u64 {
+        self.map.as_ptr() as u64
+    }
+
     /// Makes pages present and writable now, so that a client does not pay for page faults while it
     /// is measured.
     ///

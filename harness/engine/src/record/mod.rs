@@ -19,7 +19,7 @@ pub mod ring;
 mod stamps;
 
 pub use assemble::{AssembleError, Death, Start, assemble};
-pub use clock::now_ns;
+pub use clock::{Clock, now_ns};
 pub use drain::{Drain, DrainError};
 pub use event::{LONGEST_TEXT, RawEvent, RawPayload};
 pub use memory::{SharedMemory, SharedRing, ring_at};

@@ -12,7 +12,7 @@ use tearproof_core::document::Stamp;
 use tearproof_core::history::{Failure, Phase};
 use tearproof_core::object::Operation;
 
-use super::clock::now_ns;
+use super::clock::Clock;
 use super::event::{Carried, LONGEST_PLAIN, Moment, RawPayload, encode};
 use super::ring::Producer;
 
@@ -32,14 +32,20 @@ pub struct Recorder<'m> {
     /// nothing does.
     silent: bool,
     words: Vec<u64>,
+    clock: Clock<'m>,
 }
 
 impl<'m> Recorder<'m> {
     /// A recorder for `client`, from [`super::ring_at`]`(…).producer()`. Whoever takes a killed
     /// client's place uses the same ring, after that one was reaped, and another number.
     pub fn new(producer: Producer<&'m [AtomicU64]>, client: u32) -> Self {
+        Self::with_clock(producer, client, Clock::Monotonic)
+    }
+
+    /// The same, with times from another clock.
+    pub fn with_clock(producer: Producer<&'m [AtomicU64]>, client: u32, clock: Clock<'m>) -> Self {
         let words = Vec::with_capacity(LONGEST_PLAIN);
-        Self { producer, client, last_ns: now_ns(), silent: false, words }
+        Self { producer, client, last_ns: clock.now(), silent: false, words, clock }
     }
 
     /// The client that events are recorded for.
@@ -51,7 +57,7 @@ impl<'m> Recorder<'m> {
     /// The last operation of the old one stays pending.
     pub fn become_client(&mut self, client: u32) {
         self.client = client;
-        self.last_ns = self.last_ns.max(now_ns());
+        self.last_ns = self.last_ns.max(self.clock.now());
     }
 
     /// Whether `words` more can be recorded; asked before an operation begins, so that a client
@@ -129,10 +135,10 @@ impl<'m> Recorder<'m> {
         if !self.make_room() {
             return false;
         }
-        let mut time_ns = now_ns();
+        let mut time_ns = self.clock.now();
         while time_ns <= self.last_ns {
             std::hint::spin_loop();
-            time_ns = now_ns();
+            time_ns = self.clock.now();
         }
         self.record(time_ns, Phase::Invoke, operation, intended_ns, carried);
         true

@@ -199,7 +199,7 @@ impl Stage<'_> {
         Ok((history, events))
     }
 
-    fn make_world(&self, execution: u32) -> Result<(), Trouble> {
+    pub(crate) fn make_world(&self, execution: u32) -> Result<(), Trouble> {
         let context = self.specification.context(execution, 0);
         let making = || Trouble::environment(format!("making {}", context.dir.display()));
         fs::create_dir_all(&context.dir).map_err(making())?;
@@ -314,7 +314,7 @@ impl Stage<'_> {
     }
 
     /// What is in the state directory that nobody declared.
-    fn inspect(&self, execution: u32) -> Aftermath {
+    pub(crate) fn inspect(&self, execution: u32) -> Aftermath {
         let context = self.specification.context(execution, 0);
         let keeps = |name: &str| {
             name == self.specification.plan.scenario.state.file
@@ -333,7 +333,7 @@ impl Stage<'_> {
 /// A state file that is empty at first, or holds a text, reads as no value until the first change
 /// is acknowledged. Who finds it like that afterwards saw it emptied, or put back: a torn read.
 /// `events` are the recordings of all clients, one after the other.
-fn tear_what_came_back(events: &mut [RawEvent]) {
+pub(crate) fn tear_what_came_back(events: &mut [RawEvent]) {
     let changes = |event: &&RawEvent| {
         event.phase == Phase::Ok && !matches!(event.operation, Operation::Read | Operation::Acquire)
     };

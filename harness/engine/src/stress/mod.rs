@@ -9,7 +9,7 @@
 //! What it finds is real; what it does not find may still be there: the best verdict is
 //! `not-observed`.
 
-mod execution;
+pub(crate) mod execution;
 mod hazard;
 mod measure;
 mod probe;

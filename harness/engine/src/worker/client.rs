@@ -22,7 +22,7 @@ use tearproof_core::strategy::{Client, ClientContext, Found, StrategyError};
 use super::control::{Moment, Step};
 use super::{PartKind, Session};
 use crate::program::ChildSlot;
-use crate::record::{OPERATION_WORDS, RawPayload, Recorder, now_ns, ring_at};
+use crate::record::{Clock, OPERATION_WORDS, RawPayload, Recorder, ring_at};
 
 /// A critical section shorter than this is spent spinning: a sleep would be longer.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(60);
@@ -70,7 +70,7 @@ impl Session<'_> {
         let mut player = self.player(execution, 0)?;
         player.recorder.invoke(Operation::Acquire, None, None);
         let answer = player.client.acquire(player.context.patience);
-        let returned = now_ns();
+        let returned = player.clock.now();
         match answer {
             Ok(held) => {
                 let payload = RawPayload::Entered { held: held.still };
@@ -81,7 +81,7 @@ impl Session<'_> {
         }
     }
 
-    fn player(&self, execution: u32, thread: usize) -> io::Result<Player<'_>> {
+    pub(super) fn player(&self, execution: u32, thread: usize) -> io::Result<Player<'_>> {
         let index = self.specification.processes[self.index].first_thread + thread;
         let line = self.control.thread(index);
         let layout = self.control.layout();
@@ -90,13 +90,16 @@ impl Session<'_> {
         let (client, slot) =
             self.open(thread, &context).map_err(|error| io::Error::other(format!("opening: {error}")))?;
         let seed = self.specification.plan.seed_for(&[u64::from(execution), u64::from(number)]);
+        let clock = match self.specification.gated {
+            true => Clock::Steps(self.control.step_clock()),
+            false => Clock::Monotonic,
+        };
+        let producer = ring_at(self.memory, layout.ring_start(index), layout.ring).producer();
         Ok(Player {
             session: self,
             thread: index,
-            recorder: Recorder::new(
-                ring_at(self.memory, layout.ring_start(index), layout.ring).producer(),
-                number,
-            ),
+            recorder: Recorder::with_clock(producer, number, clock),
+            clock,
             client,
             slot,
             context,
@@ -110,12 +113,13 @@ impl Session<'_> {
 }
 
 /// A client at work.
-struct Player<'s> {
+pub(super) struct Player<'s> {
     session: &'s Session<'s>,
+    clock: Clock<'s>,
     thread: usize,
     recorder: Recorder<'s>,
-    client: Box<dyn Client>,
-    slot: Option<Arc<ChildSlot>>,
+    pub(super) client: Box<dyn Client>,
+    pub(super) slot: Option<Arc<ChildSlot>>,
     context: ClientContext,
     sequence: u32,
     buffer: Vec<u8>,
@@ -132,11 +136,11 @@ impl Player<'_> {
         let most = role.operations.unwrap_or(limits.operations);
         let weights: u32 = role.does.iter().map(|&(_, weight)| weight).sum();
         let period_ns = role.rate.map(|rate| (1e9 / rate) as u64);
-        let begun_ns = now_ns();
+        let begun_ns = self.clock.now();
         for count in 0..most {
             let deadline_ns = self.session.control.deadline_ns().load(Ordering::SeqCst);
             let intended_ns = period_ns.map(|period_ns| begun_ns + u64::from(count) * period_ns);
-            if intended_ns.unwrap_or(0).max(now_ns()) >= deadline_ns {
+            if intended_ns.unwrap_or(0).max(self.clock.now()) >= deadline_ns {
                 break;
             }
             // A section is two operations.
@@ -148,7 +152,7 @@ impl Player<'_> {
                 return Err(io::Error::other(why.to_owned()));
             }
             if let Some(intended_ns) = intended_ns {
-                let early = intended_ns.saturating_sub(now_ns());
+                let early = intended_ns.saturating_sub(self.clock.now());
                 if early > 0 {
                     std::thread::sleep(Duration::from_nanos(early));
                 }
@@ -178,12 +182,22 @@ impl Player<'_> {
         Stamp::new(self.context.client, self.sequence)
     }
 
-    fn perform(&mut self, operation: Operation, intended_ns: Option<u64>, hold: Duration) {
+    /// Plays a fixed number of operations, each kind in its turn.
+    pub(super) fn play_script(&mut self, role: &ClientRole, operations: u32) {
+        let line = self.session.control.thread(self.thread);
+        for count in 0..operations {
+            line.operations().store(count + 1, Ordering::SeqCst);
+            let (operation, _) = role.does[count as usize % role.does.len()];
+            self.perform(operation, None, role.hold);
+        }
+    }
+
+    pub(super) fn perform(&mut self, operation: Operation, intended_ns: Option<u64>, hold: Duration) {
         match operation {
             Operation::Read => {
                 self.recorder.invoke(operation, None, intended_ns);
                 let answer = self.client.read(&mut self.buffer);
-                let returned = now_ns();
+                let returned = self.clock.now();
                 match answer {
                     Ok(found) => {
                         let seen = self.seen(found);
@@ -197,21 +211,21 @@ impl Player<'_> {
                 self.context.shape.render(stamp, &mut self.document);
                 self.recorder.invoke(Operation::Write, Some(stamp), intended_ns);
                 let answer = self.client.write(&self.document);
-                self.changed(now_ns(), Operation::Write, answer);
+                self.changed(self.clock.now(), Operation::Write, answer);
             }
             Operation::Update => {
                 let stamp = self.next_stamp();
                 let element = element_name(stamp);
                 self.recorder.invoke(operation, Some(stamp), intended_ns);
                 let answer = self.client.update(&element);
-                self.changed(now_ns(), operation, answer);
+                self.changed(self.clock.now(), operation, answer);
             }
             Operation::Append => {
                 let stamp = self.next_stamp();
                 let record = render_record(stamp, self.context.shape.size);
                 self.recorder.invoke(operation, Some(stamp), intended_ns);
                 let answer = self.client.append(&record);
-                self.changed(now_ns(), operation, answer);
+                self.changed(self.clock.now(), operation, answer);
             }
             Operation::Acquire | Operation::Release => self.section(intended_ns, hold),
         }
@@ -224,11 +238,12 @@ impl Player<'_> {
         let answer = self.client.acquire(self.context.patience);
         let held = match answer {
             Ok(held) => held,
-            Err(error) => return self.failed(now_ns(), Operation::Acquire, error),
+            Err(error) => return self.failed(self.clock.now(), Operation::Acquire, error),
         };
         let holder = self.slot.as_ref().and_then(|slot| slot.pid());
+        self.mark_section();
         let accepted = self.write_protected(held.token);
-        let entered = now_ns();
+        let entered = self.clock.now();
         self.recorder.ok_at(entered, Operation::Acquire, &RawPayload::Entered { held: held.still });
         let inside = self.session.control.thread(self.thread);
         inside.inside().store(1, Ordering::SeqCst);
@@ -236,12 +251,13 @@ impl Player<'_> {
             std::thread::sleep(hold);
         } else {
             let until = entered + hold.as_nanos() as u64;
-            while now_ns() < until {
+            while matches!(self.clock, Clock::Monotonic) && self.clock.now() < until {
                 std::hint::spin_loop();
             }
         }
+        self.mark_section();
         let accepted = accepted && self.write_protected(held.token);
-        let left = now_ns();
+        let left = self.clock.now();
         // A program that died in the section lost its lock at a moment that nobody knows: it cannot
         // be blamed for whoever came in since. Asked after the time was taken, not before.
         let died = holder.is_some()
@@ -250,7 +266,14 @@ impl Player<'_> {
         let payload = RawPayload::Left { refused: !accepted || died };
         self.recorder.invoke_at(left, Operation::Release, &payload);
         let answer = self.client.release();
-        self.changed(now_ns(), Operation::Release, answer);
+        self.changed(self.clock.now(), Operation::Release, answer);
+    }
+
+    /// Where clients run one at a time, either end of the section is a step of its own.
+    fn mark_section(&self) {
+        if self.session.specification.gated {
+            self.session.control.thread(self.thread).mark_section();
+        }
     }
 
     /// Whether the protected resource takes a write that comes with this token. Without tokens it

@@ -18,6 +18,9 @@ use crate::record::SharedMemory;
 
 const LINE: usize = 64;
 const PAGE: usize = 4096;
+/// Places in a thread's line.
+const GO: usize = 16;
+const MARK: usize = 20;
 
 /// How far an execution is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,6 +171,16 @@ impl<'m> Control<'m> {
         self.memory.u64_at(8)
     }
 
+    /// The counter that stands for the clock where clients run one at a time.
+    pub fn step_clock(&self) -> &'m AtomicU64 {
+        self.memory.u64_at(24)
+    }
+
+    /// Where a thread's line begins in the shared memory, in bytes.
+    pub const fn thread_line_start(&self, index: usize) -> u64 {
+        (LINE * (1 + self.layout.processes + index)) as u64
+    }
+
     /// The highest fencing token that the protected resource has seen.
     pub fn fence(&self) -> &AtomicU64 {
         self.memory.u64_at(16)
@@ -223,6 +236,17 @@ impl ProcessLine<'_> {
             let late = now_ns.saturating_sub(beat_ns).saturating_sub(period.as_nanos() as u64);
             self.stalled_ns().fetch_max(late, Ordering::SeqCst);
         }
+    }
+
+    /// The number of the listener's descriptor in this process, plus one, once it stands behind its
+    /// gate.
+    pub fn gate(&self) -> &AtomicU32 {
+        self.memory.u32_at(self.start + 24)
+    }
+
+    /// Where the process has mapped the shared memory.
+    pub fn base(&self) -> &AtomicU64 {
+        self.memory.u64_at(self.start + 32)
     }
 
     fn strike_word(&self) -> &AtomicU32 {
@@ -282,6 +306,33 @@ impl ThreadLine<'_> {
     /// Executions that the thread ended early because its ring was full.
     pub fn stopped_for_room(&self) -> &AtomicU32 {
         self.memory.u32_at(self.start + 8)
+    }
+
+    /// Where the thread parks between two executions: the number of the one that it is to play in.
+    pub fn go(&self) -> &AtomicU32 {
+        self.memory.u32_at(self.start + GO)
+    }
+
+    /// Waits for the next execution.
+    pub fn wait_for_go(&self, seen: u32) -> u32 {
+        loop {
+            let now = self.go().load(Ordering::SeqCst);
+            if now != seen {
+                return now;
+            }
+            let _ = futex::wait(self.go(), futex::Flags::empty(), seen, None);
+        }
+    }
+
+    /// Marks one end of a critical section by a system call that nobody can overlook.
+    pub fn mark_section(&self) {
+        let word = self.memory.u32_at(self.start + MARK);
+        let _ = futex::wake(word, futex::Flags::empty(), 0);
+    }
+
+    /// Operations that the thread has begun in this execution.
+    pub fn operations(&self) -> &AtomicU32 {
+        self.memory.u32_at(self.start + 24)
     }
 
     /// Whether the thread has an operation under way: 0 or 1.

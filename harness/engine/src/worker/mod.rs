@@ -6,6 +6,7 @@
 
 mod client;
 mod control;
+mod gated;
 mod specification;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use tearproof_core::scenario::{Lifetime, Program, ProgramForm, Via};
 use tearproof_core::strategy::{Client, ClientContext, Strategy, StrategyError};
 
 pub use control::{Control, Layout, Moment, Step, Strike};
+pub use gated::EXECUTION;
 pub use specification::{Part, PartKind, Specification};
 
 use crate::process::die_with_parent;
@@ -169,6 +171,9 @@ fn run(index: usize, parent: u32, strategies: &dyn Strategies) -> io::Result<Inf
         driven: Mutex::new(Vec::new()),
         idle: Mutex::new(HashMap::new()),
     };
+    if specification.gated {
+        return session.play_behind_gate();
+    }
     std::thread::scope(|scope| {
         if specification.is_agent(index) {
             scope.spawn(|| session.obey_strikes());

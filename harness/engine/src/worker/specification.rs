@@ -20,6 +20,8 @@ pub struct Specification {
     pub processes: Vec<Part>,
     /// The directory under which each execution gets its own.
     pub root: PathBuf,
+    /// Clients run one at a time, behind gates.
+    pub gated: bool,
 }
 
 /// The part that one process plays.
@@ -90,7 +92,7 @@ impl Specification {
             add(&mut processes, PartKind::Planter, &strategy, Via::File, 1);
         }
         add(&mut processes, PartKind::Auditor, &strategy, Via::File, 1);
-        Self { plan, processes, root }
+        Self { plan, processes, root, gated: false }
     }
 
     /// Threads of all processes.

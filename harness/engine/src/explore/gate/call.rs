@@ -74,46 +74,160 @@ pub enum LockRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are those of the calls in their manual pages")]
 pub enum Call {
-    Open { at: At, flags: i32, mode: u32 },
-    Close { fd: i32 },
-    CloseRange { first: u32, last: u32, flags: u32 },
+    Open {
+        at: At,
+        flags: i32,
+        mode: u32,
+    },
+    Close {
+        fd: i32,
+    },
+    CloseRange {
+        first: u32,
+        last: u32,
+        flags: u32,
+    },
     /// `dup`, `dup2`, `dup3`, `F_DUPFD`: to the lowest free number, that one, or one that is not less.
-    Duplicate { fd: i32, to: Option<i32>, not_below: i32, close_on_exec: bool },
-    Read { fd: i32, into: SmallVec<[Span; 1]>, offset: Option<u64> },
-    Write { fd: i32, from: SmallVec<[Span; 1]>, offset: Option<u64> },
-    Seek { fd: i32, offset: i64, whence: i32 },
-    Truncate { target: Target, length: i64 },
-    Allocate { fd: i32, mode: i32, offset: i64, length: i64 },
-    Sync { fd: i32 },
-    Stat { target: Target, form: StatForm, buffer: u64 },
-    Access { at: At, mode: i32, follow: bool },
-    ReadLink { at: At, buffer: Span },
-    Rename { from: At, to: At, flags: u32 },
-    Link { from: At, to: At, flags: i32 },
-    Symlink { text: Vec<u8>, at: At },
-    Unlink { at: At, directory: bool },
-    MakeDirectory { at: At, mode: u32 },
-    List { fd: i32 },
-    ChangeMode { target: Target, mode: u32 },
-    ChangeOwner { target: Target },
-    SetTimes { target: Target },
+    Duplicate {
+        fd: i32,
+        to: Option<i32>,
+        not_below: i32,
+        close_on_exec: bool,
+    },
+    Read {
+        fd: i32,
+        into: SmallVec<[Span; 1]>,
+        offset: Option<u64>,
+    },
+    Write {
+        fd: i32,
+        from: SmallVec<[Span; 1]>,
+        offset: Option<u64>,
+    },
+    Seek {
+        fd: i32,
+        offset: i64,
+        whence: i32,
+    },
+    Truncate {
+        target: Target,
+        length: i64,
+    },
+    Allocate {
+        fd: i32,
+        mode: i32,
+        offset: i64,
+        length: i64,
+    },
+    Sync {
+        fd: i32,
+    },
+    Stat {
+        target: Target,
+        form: StatForm,
+        buffer: u64,
+    },
+    Access {
+        at: At,
+        mode: i32,
+        follow: bool,
+    },
+    ReadLink {
+        at: At,
+        buffer: Span,
+    },
+    Rename {
+        from: At,
+        to: At,
+        flags: u32,
+    },
+    Link {
+        from: At,
+        to: At,
+        flags: i32,
+    },
+    Symlink {
+        text: Vec<u8>,
+        at: At,
+    },
+    Unlink {
+        at: At,
+        directory: bool,
+    },
+    MakeDirectory {
+        at: At,
+        mode: u32,
+    },
+    List {
+        fd: i32,
+    },
+    ChangeMode {
+        target: Target,
+        mode: u32,
+    },
+    ChangeOwner {
+        target: Target,
+    },
+    SetTimes {
+        target: Target,
+        times: u64,
+    },
     /// A lock on a file. `length` 0 reaches to its end; `flock` locks all of it.
-    Lock { fd: i32, kind: LockKind, request: LockRequest, wait: bool, start: i64, length: i64 },
-    Map { fd: i32, shared: bool },
-    Futex { address: u64, operation: i32, value: u32, timeout: u64, third: u32 },
+    Lock {
+        fd: i32,
+        kind: LockKind,
+        request: LockRequest,
+        wait: bool,
+        start: i64,
+        length: i64,
+    },
+    Map {
+        fd: i32,
+        shared: bool,
+    },
+    Futex {
+        address: u64,
+        operation: i32,
+        value: u32,
+        timeout: u64,
+        third: u32,
+    },
     /// Until a point in time, or for a while; nanoseconds.
-    Sleep { clock: i32, nanoseconds: u64, absolute: bool },
+    Sleep {
+        clock: i32,
+        nanoseconds: u64,
+        absolute: bool,
+    },
     Yield,
-    Clock { clock: i32, buffer: u64 },
-    TimeOfDay { buffer: u64 },
-    Time { buffer: u64 },
+    Clock {
+        clock: i32,
+        buffer: u64,
+    },
+    TimeOfDay {
+        buffer: u64,
+    },
+    Time {
+        buffer: u64,
+    },
     /// Of the thread, or of the whole process.
-    Exit { group: bool },
-    Kill { pid: i32, signal: i32 },
-    ChangeDirectory { target: Target },
-    SetUmask { mask: u32 },
+    Exit {
+        group: bool,
+    },
+    Kill {
+        pid: i32,
+        signal: i32,
+    },
+    ChangeDirectory {
+        target: Target,
+    },
+    SetUmask {
+        mask: u32,
+    },
     /// A call that has no meaning of its own here: on which descriptor, if on one.
-    Other { number: i64, fd: Option<i32> },
+    Other {
+        number: i64,
+        fd: Option<i32>,
+    },
 }
 
 const AT_FDCWD: i32 = libc::AT_FDCWD;
@@ -200,9 +314,7 @@ impl Call {
                 Self::Sync { fd: int(0) }
             }
             libc::SYS_flock => Self::flock(int(0), int(1)),
-            libc::SYS_fstat => {
-                Self::Stat { target: Target::Fd(int(0)), form: StatForm::Stat, buffer: a[1] }
-            }
+            libc::SYS_fstat => Self::Stat { target: Target::Fd(int(0)), form: StatForm::Stat, buffer: a[1] },
             libc::SYS_newfstatat => {
                 Self::Stat { target: target(int(0), a[1], int(3))?, form: StatForm::Stat, buffer: a[2] }
             }
@@ -232,14 +344,12 @@ impl Call {
             }
             libc::SYS_fchown => Self::ChangeOwner { target: Target::Fd(int(0)) },
             libc::SYS_fchownat => Self::ChangeOwner { target: target(int(0), a[1], int(4))? },
-            libc::SYS_utimensat if a[1] == 0 => Self::SetTimes { target: Target::Fd(int(0)) },
-            libc::SYS_utimensat => Self::SetTimes { target: target(int(0), a[1], int(3))? },
+            libc::SYS_utimensat if a[1] == 0 => Self::SetTimes { target: Target::Fd(int(0)), times: a[2] },
+            libc::SYS_utimensat => Self::SetTimes { target: target(int(0), a[1], int(3))?, times: a[2] },
             libc::SYS_chdir => Self::ChangeDirectory { target: Target::Path(here(0)?, true) },
             libc::SYS_fchdir => Self::ChangeDirectory { target: Target::Fd(int(0)) },
             libc::SYS_umask => Self::SetUmask { mask: word(0) },
-            libc::SYS_mmap => {
-                Self::Map { fd: int(4), shared: int(3) & libc::MAP_TYPE != libc::MAP_PRIVATE }
-            }
+            libc::SYS_mmap => Self::Map { fd: int(4), shared: int(3) & libc::MAP_TYPE != libc::MAP_PRIVATE },
             libc::SYS_futex => Self::Futex {
                 address: a[0],
                 operation: int(1),
@@ -308,9 +418,11 @@ impl Call {
             libc::SYS_chmod => Self::ChangeMode { target: path(true)?, mode: word(1) },
             libc::SYS_chown => Self::ChangeOwner { target: path(true)? },
             libc::SYS_lchown => Self::ChangeOwner { target: path(false)? },
-            libc::SYS_utime | libc::SYS_utimes => Self::SetTimes { target: path(true)? },
+            // Their times have other forms. Programs that still use them set the present.
+            libc::SYS_utime | libc::SYS_utimes => Self::SetTimes { target: path(true)?, times: 0 },
             libc::SYS_futimesat => {
-                Self::SetTimes { target: Target::Path(At { directory: int(0), ..here(1)? }, true) }
+                let target = Target::Path(At { directory: int(0), ..here(1)? }, true);
+                Self::SetTimes { target, times: 0 }
             }
             libc::SYS_time => Self::Time { buffer: a[0] },
             _ => Self::other(notification),

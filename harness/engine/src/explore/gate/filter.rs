@@ -7,7 +7,9 @@
 use std::io;
 use std::os::fd::RawFd;
 
-use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter};
+use libc::{
+    BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter,
+};
 
 const LOAD: u32 = BPF_LD | BPF_W | BPF_ABS;
 const EQUAL: u32 = BPF_JMP | BPF_JEQ | BPF_K;
@@ -145,8 +147,14 @@ const OLD_WAITS: &[libc::c_long] = &[libc::SYS_poll, libc::SYS_select, libc::SYS
 const OLD_WAITS: &[libc::c_long] = &[];
 
 /// Calls that begin or end threads and processes, or ask after them.
-const LIVES: &[libc::c_long] =
-    &[libc::SYS_clone, libc::SYS_clone3, libc::SYS_exit, libc::SYS_exit_group, libc::SYS_kill, libc::SYS_execve];
+const LIVES: &[libc::c_long] = &[
+    libc::SYS_clone,
+    libc::SYS_clone3,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_kill,
+    libc::SYS_execve,
+];
 #[cfg(target_arch = "x86_64")]
 const OLD_LIVES: &[libc::c_long] = &[libc::SYS_fork, libc::SYS_vfork];
 #[cfg(not(target_arch = "x86_64"))]

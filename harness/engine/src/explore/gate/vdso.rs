@@ -32,10 +32,8 @@ const FUNCTIONS: &[(&str, i64)] = &[
     ("time", libc::SYS_time),
 ];
 #[cfg(target_arch = "aarch64")]
-const FUNCTIONS: &[(&str, i64)] = &[
-    ("__kernel_clock_gettime", libc::SYS_clock_gettime),
-    ("__kernel_gettimeofday", libc::SYS_gettimeofday),
-];
+const FUNCTIONS: &[(&str, i64)] =
+    &[("__kernel_clock_gettime", libc::SYS_clock_gettime), ("__kernel_gettimeofday", libc::SYS_gettimeofday)];
 
 /// The instructions of a function that makes this call and returns.
 fn code(number: i64) -> Vec<u8> {

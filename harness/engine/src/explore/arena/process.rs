@@ -1,0 +1,309 @@
+//! A client process behind its gate: started, fetched, replaced.
+
+use std::io::Read;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Stdio};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::descriptors::Descriptors;
+use super::tree::Inode;
+use super::{Arena, ArenaError, State};
+use crate::explore::gate::{ClientMemory, Listener, Notification, ReceiveError, silence_vdso};
+use crate::explore::system::ThreadId;
+use crate::explore::watchdog::Watchdog;
+use crate::process::{Executable, Interrupt};
+use crate::record::{Drain, SharedMemory, ring_at};
+use crate::worker::{Control, Specification};
+
+/// What the arena needs to start processes.
+pub struct Launch<'s> {
+    /// What they are to do.
+    pub specification: &'s Specification,
+    /// The shared memory, in which the specification lies already.
+    pub memory: &'s SharedMemory,
+    /// How this binary is run again.
+    pub executable: &'s Executable,
+    /// Where their standard error goes.
+    pub complaints: std::fs::File,
+    /// Whether to stop.
+    pub interrupt: &'s Interrupt,
+    /// Interrupts waits at the gate that take long.
+    pub watchdog: Watchdog,
+    /// How long a client may stay away from the gate.
+    pub hang: Duration,
+    /// How old what is there at the start looks, in nanoseconds.
+    pub age_of_world_ns: u64,
+    /// The processor that clients and supervisor share, if they are to.
+    pub cpu: Option<usize>,
+}
+
+impl Launch<'_> {
+    /// The last lines that clients have written to their standard error.
+    pub fn complaints(&self) -> String {
+        use std::os::unix::fs::FileExt;
+        let mut text = vec![0; 4096];
+        let length = self.complaints.metadata().map_or(0, |metadata| metadata.len());
+        let read = self.complaints.read_at(&mut text, length.saturating_sub(4096)).unwrap_or(0);
+        let text = String::from_utf8_lossy(&text[..read]).into_owned();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        lines[lines.len().saturating_sub(4)..].join("; ")
+    }
+
+    /// Forgets what was recorded so far.
+    pub fn discard_recordings(&self) {
+        let layout = Control::open(self.memory).layout();
+        for thread in 0..layout.threads {
+            let mut ring = Drain::new(ring_at(self.memory, layout.ring_start(thread), layout.ring));
+            // What cannot be read is not wanted anyway.
+            let _ = ring.drain(&mut Vec::new());
+        }
+    }
+}
+
+/// One client process.
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+    pidfd: OwnedFd,
+    pub listener: Listener,
+    pub memory: ClientMemory,
+    pub descriptors: Descriptors,
+    /// The current directory, where it is in the state directory.
+    pub directory: Option<Inode>,
+    pub umask: u32,
+    /// Where the process has mapped the shared page.
+    base: u64,
+    /// Threads that have parked, and their lines in the shared page.
+    lines: Vec<(ThreadId, usize)>,
+    first_line: usize,
+    line_count: usize,
+    /// Where in the page these lines park and mark: offsets that end in a thread's own words.
+    line_start: u64,
+}
+
+impl Process {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The line in the shared page of a thread that has parked before.
+    pub fn line_of(&self, thread: ThreadId) -> Option<usize> {
+        self.lines.iter().find(|(known, _)| *known == thread).map(|(_, line)| *line)
+    }
+
+    pub fn set_line(&mut self, thread: ThreadId, line: usize) {
+        if self.line_of(thread).is_none() {
+            self.lines.push((thread, line));
+        }
+    }
+
+    /// Which thread's line an address belongs to.
+    pub fn line_at(&self, address: u64) -> Option<usize> {
+        let offset = address.checked_sub(self.base)?.checked_sub(self.line_start)?;
+        let line = (offset / 64) as usize;
+        (line < self.line_count).then_some(self.first_line + line)
+    }
+
+    /// Whether the process has not ended.
+    pub fn is_alive(&self) -> bool {
+        let mut poll = [rustix::event::PollFd::new(&self.pidfd, rustix::event::PollFlags::IN)];
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(rustix::event::poll(&mut poll, Some(&now)), Ok(0))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Arena<'_> {
+    /// Starts a process and waits until it stands at its gate.
+    pub(super) fn spawn(&mut self, index: usize) -> Result<(), ArenaError> {
+        let process = self.start_process(index)?;
+        if index == self.processes.len() {
+            self.processes.push(process);
+        } else {
+            self.processes[index] = process;
+        }
+        let part = &self.specification.processes[index];
+        // Threads park one after the other; none of them is known before.
+        let mut parked = 0;
+        while parked < part.threads {
+            let Some(notification) = self.receive(index)? else {
+                return Err(ArenaError::Client(format!(
+                    "client process {index} ended before it could play: {}",
+                    self.launch.complaints()
+                )));
+            };
+            self.arrive(index, notification)?;
+            parked = self
+                .threads
+                .iter()
+                .filter(|thread| thread.process == index && matches!(thread.state, State::Parked(_)))
+                .count();
+        }
+        Ok(())
+    }
+
+    fn start_process(&self, index: usize) -> Result<Process, ArenaError> {
+        let failed = || ArenaError::environment(format!("starting client process {index}"));
+        let launch = &self.launch;
+        let stdin = launch.memory.as_fd().try_clone_to_owned().map_err(failed())?;
+        let null = std::fs::File::options().write(true).open("/dev/null").map_err(failed())?;
+        let line = self.control.process(index);
+        line.gate().store(0, Ordering::SeqCst);
+        let part = &self.specification.processes[index];
+        for thread in 0..part.threads {
+            let number = part.first_thread + thread;
+            self.control.thread(number).client().store(number as u32 + 1, Ordering::SeqCst);
+            self.control.thread(number).go().store(self.generation, Ordering::SeqCst);
+        }
+        let mut command = launch.executable.command("worker");
+        command
+            .arg(index.to_string())
+            .arg(std::process::id().to_string())
+            .stdin(Stdio::from(stdin))
+            .stdout(Stdio::from(null))
+            .stderr(Stdio::from(launch.complaints.try_clone().map_err(failed())?))
+            .current_dir(&self.specification.root)
+            .process_group(0);
+        if let Some(cpu) = launch.cpu {
+            // SAFETY: between fork and exec only this system call is made, with a value that was
+            // made before.
+            unsafe {
+                let mut set = rustix::thread::CpuSet::new();
+                set.set(cpu);
+                command.pre_exec(move || Ok(rustix::thread::sched_setaffinity(None, &set)?));
+            }
+        }
+        let mut child = command.spawn().map_err(failed())?;
+        let fetched = self.fetch(index, &mut child);
+        match fetched {
+            Ok((pidfd, listener, memory)) => Ok(Process {
+                base: line.base().load(Ordering::SeqCst),
+                child,
+                pidfd,
+                listener,
+                memory,
+                descriptors: Descriptors::default(),
+                directory: None,
+                umask: current_umask(),
+                lines: Vec::new(),
+                first_line: part.first_thread,
+                line_count: part.threads,
+                line_start: self.control.thread_line_start(part.first_thread),
+            }),
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until a process has installed its gate, and takes the listener over.
+    fn fetch(
+        &self,
+        index: usize,
+        child: &mut Child,
+    ) -> Result<(OwnedFd, Listener, ClientMemory), ArenaError> {
+        let failed = || ArenaError::environment(format!("fetching the gate of client process {index}"));
+        let begun = Instant::now();
+        let line = self.control.process(index);
+        let number = loop {
+            match line.gate().load(Ordering::SeqCst) {
+                0 => {}
+                number => break number - 1,
+            }
+            if child.try_wait().map_err(failed())?.is_some() {
+                return Err(ArenaError::Client(format!(
+                    "client process {index} could not install its gate: {}",
+                    self.launch.complaints()
+                )));
+            }
+            if begun.elapsed() > self.launch.hang {
+                return Err(ArenaError::Client(format!("client process {index} did not start in time")));
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        };
+        let pid = rustix::process::Pid::from_child(child);
+        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
+            .map_err(|error| failed()(error.into()))?;
+        // SAFETY: takes plain numbers; what it returns is a new descriptor that nobody else has.
+        let listener = unsafe {
+            let fd = libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0);
+            if fd < 0 {
+                return Err(failed()(std::io::Error::last_os_error()));
+            }
+            OwnedFd::from_raw_fd(fd as i32)
+        };
+        let memory = ClientMemory::open(child.id()).map_err(failed())?;
+        silence_vdso(child.id(), &memory).map_err(failed())?;
+        Ok((pidfd, Listener::new(listener), memory))
+    }
+
+    /// The next call of a process; `None` when it has ended.
+    pub(super) fn receive(&self, index: usize) -> Result<Option<Notification>, ArenaError> {
+        let process = &self.processes[index];
+        let mut begun: Option<Instant> = None;
+        loop {
+            match self.launch.watchdog.watch(|| process.listener.receive()) {
+                Ok(notification) => return Ok(Some(notification)),
+                Err(ReceiveError::Gone) if !process.is_alive() => return Ok(None),
+                Err(ReceiveError::Gone | ReceiveError::Interrupted) => {
+                    if !process.is_alive() {
+                        return Ok(None);
+                    }
+                    if self.launch.interrupt.raised() {
+                        return Err(ArenaError::Interrupted);
+                    }
+                    let begun = *begun.get_or_insert_with(Instant::now);
+                    if begun.elapsed() > self.launch.hang {
+                        return Err(ArenaError::Client(format!(
+                            "client process {index} (pid {}) has not come back to the gate for {:?}: {}",
+                            process.pid(),
+                            self.launch.hang,
+                            where_it_is(process.pid())
+                        )));
+                    }
+                }
+                Err(ReceiveError::Failed(error)) => return Err(ArenaError::gate("receiving")(error)),
+            }
+        }
+    }
+
+    /// Kills a process and starts it anew.
+    pub(super) fn respawn(&mut self, index: usize) -> Result<(), ArenaError> {
+        for thread in self.threads.iter_mut().filter(|thread| thread.process == index) {
+            thread.state = State::Gone;
+        }
+        let process = &mut self.processes[index];
+        let _ = process.child.kill();
+        process.child.wait().map_err(ArenaError::environment("reaping a client process"))?;
+        self.spawn(index)
+    }
+}
+
+/// What a process is doing, as far as the kernel tells.
+fn where_it_is(pid: u32) -> String {
+    let mut text = String::new();
+    let read = std::fs::File::open(format!("/proc/{pid}/syscall"))
+        .and_then(|mut file| file.read_to_string(&mut text));
+    match read {
+        Ok(_) if text.starts_with("running") => "it runs without making a system call".to_owned(),
+        Ok(_) => format!("it waits in system call {}", text.split_whitespace().next().unwrap_or("?")),
+        Err(_) => "it is gone".to_owned(),
+    }
+}
+
+/// The mask that clients inherit.
+fn current_umask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o022)
+}

@@ -1,0 +1,363 @@
+//! Calls that wait: sleeps, futexes, and the end of a process; and calls that are let pass.
+//!
+//! A sleep is a fair yield. Its end is a step: *at any time*, once an operation, for a nap that is
+//! shorter than [`JITTER_NS`]; after that only when something that the thread has looked at since its last
+//! nap has changed, since a round of polling that finds everything as it was before would only be
+//! repeated; and whenever nobody else can go on, the earliest first. So a client that polls for
+//! ever does not make the search endless, and one that waits for its time-out gets it at once.
+
+use std::sync::atomic::Ordering;
+
+use smallvec::{SmallVec, smallvec};
+
+use super::perform::{Effect, Ending};
+use super::tree::{Inode, digest};
+use super::{Arena, ArenaError, Pending, State};
+use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind};
+use crate::explore::gate::{Answer, Call, Notification, Target};
+
+/// Naps of one operation that may end at any time.
+const FREE_NAPS: u32 = 1;
+/// A longer one ends only when nobody else can go on: who ran while it lasted would have been
+/// suspended, and that is another hazard.
+const JITTER_NS: u64 = 20_000_000;
+
+const FUTEX_COMMANDS: i32 = !(libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME);
+
+/// What a thread's naps depend on.
+#[derive(Debug, Default)]
+pub(super) struct Nap {
+    /// The thread's own time, in nanoseconds since the execution began.
+    pub clock_ns: u64,
+    /// How often it has read a clock.
+    pub readings: u64,
+    /// When the nap under way is over.
+    until_ns: u64,
+    /// Naps so far.
+    count: u32,
+    /// Free naps that are left in this operation.
+    left: u32,
+    /// The operation that they are counted for.
+    operation: u32,
+    /// What the thread has touched since its last nap.
+    seen: Vec<Object>,
+    /// Something of that has changed since; or, at a futex, somebody woke it.
+    woken: bool,
+}
+
+impl Nap {
+    pub const fn is_woken(&self) -> bool {
+        self.woken
+    }
+
+    /// The object by which whoever wakes a thread comes before its waking up.
+    fn object(&self, thread: u16) -> Object {
+        Object { kind: ObjectKind::Channel, key: digest(&("nap", thread, self.count)) }
+    }
+}
+
+impl Arena<'_> {
+    /// A call that does not concern the state directory: waits, or passes.
+    pub(super) fn wait_or_pass(
+        &mut self,
+        index: usize,
+        notification: Notification,
+        call: Call,
+    ) -> Result<(), ArenaError> {
+        let process = self.threads[index].process;
+        match call {
+            Call::Futex { address, operation, value, .. } => {
+                self.futex(index, notification, address, operation, value)
+            }
+            Call::Sleep { nanoseconds, absolute, clock } => {
+                self.lie_down(index, clock, nanoseconds, absolute);
+                self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
+                Ok(())
+            }
+            Call::Clock { clock, buffer } => {
+                let now = self.read_clock(index, clock);
+                self.tell_time(index, &notification, buffer, [now / 1_000_000_000, now % 1_000_000_000], 0)
+            }
+            Call::TimeOfDay { buffer } => {
+                let now = self.read_clock(index, libc::CLOCK_REALTIME);
+                let parts = [now / 1_000_000_000, now % 1_000_000_000 / 1000];
+                self.tell_time(index, &notification, buffer, parts, 0)
+            }
+            Call::Time { buffer } => {
+                let seconds = self.read_clock(index, libc::CLOCK_REALTIME) / 1_000_000_000;
+                if buffer != 0 {
+                    // A wrong address would have been the client's own mistake.
+                    let _ = self.processes[process].memory.write(buffer, &seconds.to_ne_bytes());
+                }
+                self.pass(index, &notification, Answer::Value(seconds as i64))
+            }
+            Call::Exit { group } => self.exit(index, &notification, group),
+            Call::SetUmask { mask } => {
+                self.processes[process].umask = mask & 0o777;
+                self.pass(index, &notification, Answer::Continue)
+            }
+            Call::ChangeDirectory { .. } => {
+                self.processes[process].directory = None;
+                self.pass(index, &notification, Answer::Continue)
+            }
+            _ => self.pass(index, &notification, Answer::Continue),
+        }
+    }
+
+    fn pass(&mut self, index: usize, notification: &Notification, answer: Answer) -> Result<(), ArenaError> {
+        self.threads[index].state = State::Running;
+        self.answer(index, notification, answer)
+    }
+
+    fn tell_time(
+        &mut self,
+        index: usize,
+        notification: &Notification,
+        buffer: u64,
+        parts: [u64; 2],
+        value: i64,
+    ) -> Result<(), ArenaError> {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&parts[0].to_ne_bytes());
+        bytes[8..].copy_from_slice(&parts[1].to_ne_bytes());
+        let told = self.processes[self.threads[index].process].memory.write(buffer, &bytes);
+        let answer = if told.is_ok() { Answer::Value(value) } else { Answer::Errno(libc::EFAULT) };
+        self.pass(index, notification, answer)
+    }
+
+    /// The thread ends, or its process.
+    fn exit(&mut self, index: usize, notification: &Notification, group: bool) -> Result<(), ArenaError> {
+        let process = self.threads[index].process;
+        self.answer(index, notification, Answer::Continue)?;
+        self.threads[index].state = State::Gone;
+        let alive = |state: &State| !matches!(state, State::Gone);
+        let others = self.threads.iter().any(|thread| thread.process == process && alive(&thread.state));
+        if group || !others {
+            self.processes[process].descriptors.clear();
+            for thread in self.threads.iter_mut().filter(|thread| thread.process == process) {
+                thread.state = State::Gone;
+            }
+            let part = &self.specification.processes[process];
+            return Err(ArenaError::Client(format!(
+                "client process {process} ({}) ended by itself: {}",
+                part.strategy,
+                self.launch.complaints()
+            )));
+        }
+        self.end_of_thread(index, notification.tid)
+    }
+
+    /// A thread lies down.
+    fn lie_down(&mut self, index: usize, clock: i32, nanoseconds: u64, absolute: bool) {
+        let line = self.processes[self.threads[index].process].line_of(self.threads[index].id);
+        let operation = line.map_or(0, |line| self.control.thread(line).operations().load(Ordering::SeqCst));
+        let nap = &mut self.threads[index].nap;
+        nap.until_ns = if absolute {
+            let base = match clock {
+                libc::CLOCK_REALTIME => super::time::EPOCH_NS,
+                _ => super::time::UPTIME_NS,
+            };
+            nanoseconds.saturating_sub(base).max(nap.clock_ns)
+        } else {
+            nap.clock_ns.saturating_add(nanoseconds)
+        };
+        nap.count += 1;
+        nap.woken = false;
+        if nap.count == 1 || nap.operation != operation {
+            nap.operation = operation;
+            nap.left = FREE_NAPS;
+        }
+    }
+
+    /// Whether a nap may end now.
+    pub(super) fn may_wake(&self, index: usize) -> bool {
+        let nap = &self.threads[index].nap;
+        nap.woken || nap.left > 0 && nap.until_ns - nap.clock_ns.min(nap.until_ns) <= JITTER_NS
+    }
+
+    /// Who wakes up when nobody else can go on.
+    pub(super) fn first_to_wake(&self) -> Option<usize> {
+        let asleep = |index: &usize| {
+            matches!(&self.threads[*index].state, State::AtGate(Pending { call: Call::Sleep { .. }, .. }))
+        };
+        (0..self.threads.len())
+            .filter(asleep)
+            .min_by_key(|&index| (self.threads[index].nap.until_ns, self.threads[index].id))
+    }
+
+    /// A wait is over.
+    pub(super) fn end_wait(&mut self, index: usize, call: &Call) -> Result<Effect, ArenaError> {
+        let id = self.threads[index].id;
+        let mut footprint = Footprint::new();
+        match call {
+            Call::Sleep { .. } => {
+                let nap = &mut self.threads[index].nap;
+                nap.seen.clear();
+                let until_ns = nap.until_ns;
+                if nap.woken {
+                    footprint.push(Access { object: nap.object(id.0), mode: Mode::Acquire });
+                } else {
+                    nap.left = nap.left.saturating_sub(1);
+                }
+                self.advance(index, until_ns);
+                Ok(Effect {
+                    footprint,
+                    potential: SmallVec::new(),
+                    ending: Ending::Answer(Answer::Value(0)),
+                    yields: true,
+                })
+            }
+            Call::Futex { operation, .. } => {
+                let marker = operation & FUTEX_COMMANDS == libc::FUTEX_WAKE;
+                let object = if marker {
+                    Access { object: Object { kind: ObjectKind::Section, key: 0 }, mode: Mode::Write }
+                } else {
+                    Access { object: self.threads[index].nap.object(id.0), mode: Mode::Acquire }
+                };
+                footprint.push(object);
+                Ok(Effect {
+                    footprint,
+                    potential: SmallVec::new(),
+                    ending: Ending::Answer(Answer::Value(0)),
+                    yields: false,
+                })
+            }
+            other => Err(ArenaError::Confused(format!("{other:?} is no wait"))),
+        }
+    }
+
+    /// Notes what a thread has touched, and who was waiting for such a change.
+    pub(super) fn wake_whom_it_concerns(&mut self, index: usize, footprint: &mut Footprint) {
+        let mut woke: SmallVec<[Access; 2]> = smallvec![];
+        for other in 0..self.threads.len() {
+            let thread = &self.threads[other];
+            let asleep = matches!(&thread.state, State::AtGate(Pending { call: Call::Sleep { .. }, .. }));
+            if other == index || !asleep || thread.nap.left > 0 {
+                continue;
+            }
+            let changed = footprint
+                .iter()
+                .any(|access| access.mode.changes() && thread.nap.seen.contains(&access.object));
+            if changed {
+                // The first one makes the waking up possible; it is ordered with those that come after.
+                let mode = if thread.nap.woken { Mode::Read } else { Mode::Release };
+                woke.push(Access { object: thread.nap.object(thread.id.0), mode });
+                self.threads[other].nap.woken = true;
+            }
+        }
+        let nap = &mut self.threads[index].nap;
+        for access in footprint.iter() {
+            if !nap.seen.contains(&access.object) {
+                nap.seen.push(access.object);
+            }
+        }
+        footprint.extend(woke);
+    }
+
+    fn futex(
+        &mut self,
+        index: usize,
+        notification: Notification,
+        address: u64,
+        operation: i32,
+        value: u32,
+    ) -> Result<(), ArenaError> {
+        let process = self.threads[index].process;
+        let command = operation & FUTEX_COMMANDS;
+        let waits = matches!(command, libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET);
+        let call = Call::Futex { address, operation, value, timeout: 0, third: 0 };
+        if let Some(line) = self.processes[process].line_at(address) {
+            // The shared page: a parking place, or the marks at either end of a critical section.
+            if waits {
+                let id = self.threads[index].id;
+                self.processes[process].set_line(id, line);
+                self.threads[index].state = State::Parked(notification);
+            } else {
+                self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
+                self.threads[index].nap.woken = true;
+            }
+            return Ok(());
+        }
+        match command {
+            libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET => {
+                let now = self.processes[process].memory.read_u32(address);
+                if now.ok() != Some(value) {
+                    return self.pass(index, &notification, Answer::Errno(libc::EAGAIN));
+                }
+                let nap = &mut self.threads[index].nap;
+                nap.woken = false;
+                nap.count += 1;
+                self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
+                Ok(())
+            }
+            libc::FUTEX_WAKE | libc::FUTEX_WAKE_BITSET => {
+                let woken = self.wake(process, address, value);
+                self.pass(index, &notification, Answer::Value(woken.into()))
+            }
+            _ => {
+                self.note_escape("a futex operation other than wait and wake was used");
+                self.pass(index, &notification, Answer::Continue)
+            }
+        }
+    }
+
+    /// Wakes up to `most` threads of a process that wait at this address, in the order of their
+    /// numbers.
+    fn wake(&mut self, process: usize, address: u64, most: u32) -> u32 {
+        let mut woken = 0;
+        for thread in self.threads.iter_mut().filter(|thread| thread.process == process) {
+            let waits = matches!(
+                &thread.state,
+                State::AtGate(Pending { call: Call::Futex { address: at, .. }, .. }) if *at == address
+            );
+            if waits && !thread.nap.woken && woken < most {
+                thread.nap.woken = true;
+                woken += 1;
+            }
+        }
+        woken
+    }
+
+    /// The kernel clears a word and wakes whoever waits there when a thread has ended. That is done
+    /// for the waiters here, once the thread is really gone.
+    fn end_of_thread(&mut self, index: usize, tid: u32) -> Result<(), ArenaError> {
+        let process = self.threads[index].process;
+        let pid = self.processes[process].pid();
+        let gone = || !std::path::Path::new(&format!("/proc/{pid}/task/{tid}")).exists();
+        let begun = std::time::Instant::now();
+        while !gone() {
+            if begun.elapsed() > self.launch.hang {
+                return Err(ArenaError::Client(format!("thread {tid} of process {pid} does not end")));
+            }
+            std::thread::yield_now();
+        }
+        for other in 0..self.threads.len() {
+            let thread = &self.threads[other];
+            if thread.process != process || thread.nap.woken {
+                continue;
+            }
+            if let State::AtGate(Pending { call: Call::Futex { address, value, .. }, .. }) = &thread.state
+                && *value == tid
+                && self.processes[process].memory.read_u32(*address).ok() != Some(*value)
+            {
+                self.threads[other].nap.woken = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// The inode that a call writes to, if its writers are kept apart by the kernel.
+    pub(super) fn writes_to(&self, process: usize, call: &Call) -> Option<Inode> {
+        let fd = |fd: i32| self.processes[process].descriptors.get(fd).map(|file| file.inode);
+        match call {
+            Call::Write { fd: number, .. } | Call::Allocate { fd: number, .. } => fd(*number),
+            Call::Truncate { target, .. }
+            | Call::ChangeMode { target, .. }
+            | Call::SetTimes { target, .. } => self.target_inode(process, target),
+            Call::Open { at, flags, .. } if flags & libc::O_TRUNC != 0 => {
+                self.target_inode(process, &Target::Path(at.clone(), true))
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! A client whose system calls are chosen for it: it parks between executions at a word of the
+//! shared page, and plays the same script in each.
+//!
+//! Everything is done before the gate is installed that has to be done once. From then on the
+//! supervisor sees every call; the futex of the parking place is one of them, so that it knows when
+//! a client has come to its end.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tearproof_core::scenario::ClientRole;
+
+use super::client::Player;
+use super::{PartKind, Session, or_die};
+use crate::explore::gate;
+
+/// Executions share one state directory, which the supervisor puts back as it was.
+pub const EXECUTION: u32 = 0;
+
+impl Session<'_> {
+    /// Installs the gate, and plays for ever.
+    pub(super) fn play_behind_gate(&self) -> io::Result<Infallible> {
+        let part = &self.specification.processes[self.index];
+        let line = self.control.process(self.index);
+        line.base().store(self.memory.address(), Ordering::SeqCst);
+        let listener = gate::install()?;
+        line.gate().store(listener as u32 + 1, Ordering::SeqCst);
+        std::thread::scope(|scope| {
+            for thread in 1..part.threads {
+                scope.spawn(move || or_die(self.index, || self.play_for_ever(thread)));
+            }
+            Ok(or_die(self.index, || self.play_for_ever(0)))
+        })
+    }
+
+    fn play_for_ever(&self, thread: usize) -> io::Result<Infallible> {
+        let part = &self.specification.processes[self.index];
+        let line = self.control.thread(part.first_thread + thread);
+        let mut seen = line.go().load(Ordering::SeqCst);
+        loop {
+            seen = line.wait_for_go(seen);
+            match part.kind {
+                PartKind::Client(role) => {
+                    let role = &self.specification.plan.scenario.clients[role];
+                    let operations = self.specification.script_length(role);
+                    self.play_once(thread, |player| player.play_script(role, operations))?;
+                }
+                PartKind::Auditor => self.play_once(thread, |player| {
+                    for &operation in self.specification.audit() {
+                        player.perform(operation, None, Duration::ZERO);
+                    }
+                })?,
+                PartKind::Planter => drop(self.take_lock(EXECUTION)?),
+                PartKind::Server => self.serve_gated()?,
+            }
+        }
+    }
+
+    fn play_once(&self, thread: usize, play: impl FnOnce(&mut Player<'_>)) -> io::Result<()> {
+        let mut player = self.player(EXECUTION, thread)?;
+        play(&mut player);
+        let Player { client, slot, .. } = player;
+        self.put_back(thread, client, slot);
+        Ok(())
+    }
+
+    fn serve_gated(&self) -> io::Result<()> {
+        let context = self.specification.context(EXECUTION, 0);
+        self.opener
+            .strategy()
+            .serve(&context, &mut || {}, &|| false)
+            .map_err(|error| io::Error::other(format!("serving: {error}")))
+    }
+}
+
+impl super::Specification {
+    /// How many operations a client of this role does in one execution.
+    pub fn script_length(&self, role: &ClientRole) -> u32 {
+        let most = self.plan.scenario.explore.operations;
+        role.operations.map_or(most, |own| own.min(most))
+    }
+}
