@@ -60,7 +60,7 @@ pub struct Object {
 pub enum Mode {
     /// The step depends on it. A failed attempt to take a lock reads the lock.
     Read,
-    /// The step changes it.
+    /// The step changes it. So does an attempt to take a lock that does not wait and succeeds.
     Write,
     /// The step changes it in a way that commutes with other updates, as adding two names to a
     /// directory does.
@@ -148,13 +148,41 @@ pub fn may_conflict(potential: &[Potential], footprint: &[Access]) -> bool {
 /// executed just before it: it had to wait for a lock that `earlier` held when it began, or for its
 /// own birth.
 pub fn cannot_precede(earlier: &[Access], later: &[Access]) -> bool {
-    earlier.iter().any(|a| {
+    earlier.iter().enumerate().any(|(index, a)| {
         let took = |access: &Access| {
             access.object == a.object && matches!(access.mode, Mode::Acquire | Mode::AcquireShared)
         };
         // Who takes a lock and gives it back in one step did not hold it when the step began.
-        !earlier.iter().any(took) && later.iter().any(|b| a.object == b.object && a.mode.blocks(b.mode))
+        !earlier[..index].iter().any(took)
+            && later.iter().any(|b| a.object == b.object && a.mode.blocks(b.mode))
     })
+}
+
+/// Whether a thread that takes `later` may have to wait while what `earlier` took is held.
+pub fn cannot_pass(earlier: &[Access], later: &[Access]) -> bool {
+    earlier.iter().any(|a| {
+        later.iter().any(|b| {
+            a.object == b.object
+                && match b.mode {
+                    Mode::Acquire => !matches!(a.mode, Mode::Read),
+                    Mode::AcquireShared => matches!(a.mode, Mode::Acquire | Mode::Write | Mode::Hold),
+                    _ => false,
+                }
+        })
+    })
+}
+
+/// Whether the two conflict in nothing but locks that `later` waits for. Whether it could have had
+/// them before `earlier` depends on who held them then, so what came before that is to be looked at
+/// as well.
+pub fn conflict_only_by_waiting(earlier: &[Access], later: &[Access]) -> bool {
+    let waited_for = |object: Object| {
+        later.iter().any(|b| b.object == object && matches!(b.mode, Mode::Acquire | Mode::AcquireShared))
+    };
+    earlier
+        .iter()
+        .filter(|a| later.iter().any(|b| a.object == b.object && a.mode.conflicts(b.mode)))
+        .all(|a| waited_for(a.object))
 }
 
 #[cfg(test)]

@@ -56,6 +56,10 @@ fn a_release_cannot_be_overtaken_by_who_waits_for_it() {
 #[test]
 fn a_step_that_takes_and_gives_back_can_be_overtaken() {
     assert!(!cannot_precede(&[lock(Acquire), lock(Release)], &[lock(Acquire), lock(Release)]));
+    assert!(
+        cannot_precede(&[lock(ReleaseShared), lock(Acquire)], &[lock(Acquire)]),
+        "a lock that is changed"
+    );
 }
 
 #[test]

@@ -362,9 +362,21 @@ impl Arena<'_> {
                 }
                 Ok(effect)
             }
-            Call::Lock { fd, kind, request, start, length, .. } => {
+            Call::Lock { fd, kind, request, wait, start, length } => {
                 let file = file(self, *fd);
-                self.lock(process, &file, *kind, *request, Range::new(*start, *length))
+                let range = Range::new(*start, *length);
+                let mut effect = self.lock(process, &file, *kind, *request, range)?;
+                if !wait {
+                    // An attempt can come at any time, and then have another result.
+                    let object = lock_object(file.inode, *kind == LockKind::Flock);
+                    for access in effect.footprint.iter_mut().filter(|access| access.object == object) {
+                        if matches!(access.mode, Mode::Acquire | Mode::AcquireShared) {
+                            access.mode = Mode::Write;
+                        }
+                    }
+                    effect.potential.push(Potential::Certain(access(object, Mode::Write)));
+                }
+                Ok(effect)
             }
             Call::Map { .. } => {
                 self.note_escape("a file of the state directory is mapped into memory");
@@ -1155,7 +1167,7 @@ fn page_boundary(position: u64, length: usize) -> Option<usize> {
     if first >= length as u64 {
         return None;
     }
-    let middle = (length as u64 / 2).saturating_sub(first).div_ceil(PAGE) * PAGE + first;
+    let middle = (length as u64 / 2).saturating_sub(first).saturating_add(PAGE / 2) / PAGE * PAGE + first;
     Some(if middle < length as u64 { middle as usize } else { first as usize })
 }
 
