@@ -73,7 +73,7 @@ pub struct RunOptions {
     #[arg(long = "strategy", value_name = "NAME")]
     pub strategies: Vec<String>,
 
-    /// Only these engines. Default: all that this machine can run.
+    /// Only these engines: stress, explore. Default: stress.
     #[arg(long = "engine", value_name = "NAME", value_parser = parse_engine)]
     pub engines: Vec<Engine>,
 
@@ -193,10 +193,10 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 fn parse_engine(text: &str) -> Result<Engine, String> {
     let engine: Engine =
         text.parse().map_err(|error: tearproof_core::names::UnknownName| error.to_string())?;
-    if engine == Engine::Stress {
+    if matches!(engine, Engine::Stress | Engine::Explore) {
         Ok(engine)
     } else {
-        Err(format!("the {engine} engine is not part of this version; it has: stress"))
+        Err(format!("the {engine} engine is not part of this version; it has: stress, explore"))
     }
 }
 

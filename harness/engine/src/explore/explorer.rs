@@ -1,61 +1,153 @@
-//! One plan explored: processes started, interleavings searched, histories judged.
+//! One plan explored: processes started, interleavings searched, histories judged, witnesses found.
+//!
+//! The search deepens: first one operation of each client, then two, up to the plan's number, so
+//! that what breaks with few operations is found with few. In each round every class of executions
+//! is run (`dpor`) until nothing is left or the limit is reached; in the second case all
+//! schedules within a bound on preemptions are run, bound after bound, and the verdict names the
+//! last bound that was exhausted.
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tearproof_core::claim::Engine;
+use rustix::thread::CpuSet;
+use tearproof_core::claim::Guarantee;
 use tearproof_core::history::Failure;
+use tearproof_core::object::Operation;
 use tearproof_core::plan::Plan;
 use tearproof_core::scenario::{Lifetime, LockBefore, StateBefore, Via};
-use tearproof_core::tally::Tally;
-use tearproof_core::verdict::Verdict;
+use tearproof_core::verdict::{Anomaly, Finding, Findings, Step as Line};
 
 use super::arena::{Arena, ArenaError, Launch};
+use super::ledger::{Found, Ledger, Reach};
+use super::recount::{Recount, RecountError};
+use super::search::schedule::{Replayed as Rerun, replay as rerun};
+use super::search::{Continue, End, Limits, Trace, dpor, preemption};
 use super::system::{System, ThreadId};
+use super::token::{Token, digest_of};
 use super::watchdog::Watchdog;
+use super::witness::timeline;
 use crate::process::StateRoot;
-use crate::record::{Death, Drain, RawEvent, SharedMemory, Start, assemble, ring_at};
+use crate::record::{Death, Drain, RawEvent, SharedMemory, Start, ring_at};
 use crate::stress::execution::{Stage, tear_what_came_back};
 use crate::stress::{Measured, Surroundings};
 use crate::worker::{Control, EXECUTION, Layout, Opener, Specification};
 
 /// How long a client may stay away from the gate.
 const HANG: Duration = Duration::from_secs(5);
+/// Bytes of each client's ring of events.
+const RING: usize = 1 << 20;
+/// Writers, or threads of a process, that play at most; and readers.
+const WRITERS_MAX: u32 = 2;
+const READERS_MAX: u32 = 1;
+/// Bounds on preemptions that are tried when a search without bound is too much.
+const BOUND_MAX: u32 = 3;
+/// Executions that are spent on a witness with fewer preemptions.
+const SHORTENING: u64 = 3000;
 
 /// Explores a plan until everything was seen or a limit is reached. What goes wrong on the way is
 /// part of the result.
 pub fn explore(plan: &Plan, root: &StateRoot, surroundings: &mut Surroundings<'_>) -> Measured {
-    let mut exploration = Exploration { tally: Tally::default(), problems: Vec::new(), exhausted: false };
-    if let Err(error) = exploration.run(plan, root, surroundings) {
-        let error = error.to_string();
-        exploration.tally.limit(&error);
-        exploration.problems.push(error);
-    }
-    let mut cells = exploration.tally.cells(plan.hazard, None, None);
-    for cell in &mut cells {
-        cell.engine = Engine::Explore;
-        cell.scope.exhausted = exploration.exhausted;
-        cell.scope.operations = Some(plan.scenario.explore.operations.into());
-        if cell.verdict == Verdict::NotObserved && exploration.exhausted {
-            cell.verdict = Verdict::Verified;
+    let mut ledger = Ledger::default();
+    let mut reach = Reach::default();
+    let mut problems = Vec::new();
+    let begun = Instant::now();
+    let plan = scaled(plan);
+    let most = plan.scenario.explore.operations;
+    for operations in 1..=most {
+        ledger.turn_page();
+        let mut round = plan.clone();
+        round.scenario.explore.operations = operations;
+        round.budget = plan.budget.saturating_sub(begun.elapsed());
+        let outcome = Stand::with(&round, root, surroundings, |stand, surroundings| {
+            stand.search(&mut ledger, surroundings)
+        });
+        match outcome {
+            Ok(reached) => reach = Reach { operations, ..reached },
+            Err(error) => {
+                let error = error.to_string();
+                reach = Reach { doubt: Some(error.clone()), operations, ..Reach::default() };
+                problems.push(error);
+            }
+        }
+        let enough = surroundings.stop_at_violation && ledger.found().next().is_some();
+        if !reach.exhausted || ledger.all_broken() || enough || surroundings.interrupt.raised() {
+            break;
         }
     }
-    Measured { cells, problems: exploration.problems, ..Measured::default() }
+    if let Err(error) = witnesses(&plan, root, surroundings, &mut ledger) {
+        problems.push(format!("looking for short witnesses: {error}"));
+    }
+    Measured { cells: ledger.cells(plan.hazard, &reach), problems, ..Measured::default() }
 }
 
-struct Exploration {
-    tally: Tally,
-    problems: Vec<String>,
-    exhausted: bool,
+/// An execution that was run again.
+pub struct Replayed {
+    /// What was found in it.
+    pub findings: Findings,
+    /// The execution, told.
+    pub steps: Vec<Line>,
+    /// After how many steps it went another way, if it did.
+    pub diverged: Option<usize>,
 }
 
-impl Exploration {
-    fn run(
-        &mut self,
+/// Runs the execution of a token again. The plan is that of the token's scenario and strategy.
+///
+/// # Errors
+/// When it cannot be run.
+pub fn replay(
+    plan: &Plan,
+    schedule: &[ThreadId],
+    root: &StateRoot,
+    surroundings: &mut Surroundings<'_>,
+) -> Result<Replayed, ArenaError> {
+    let plan = scaled(plan);
+    Stand::with(&plan, root, surroundings, |stand, surroundings| stand.replay(schedule, surroundings))
+}
+
+/// The plan with as many clients as can be explored: two that write and one that reads of each
+/// role. Readers over HTTP stay away: their server's runtime is not under control.
+fn scaled(plan: &Plan) -> Plan {
+    let mut plan = plan.clone();
+    let scenario = &mut plan.scenario;
+    scenario.clients.retain(|role| role.via == Via::File);
+    let changes = |operation: &(Operation, u32)| operation.0 != Operation::Read;
+    let mut readers = 0;
+    for role in &mut scenario.clients {
+        role.rate = None;
+        role.lifetime = Lifetime::Session;
+        if role.does.iter().any(changes) {
+            role.count = role.count.min(WRITERS_MAX);
+        } else {
+            role.count = role.count.min(READERS_MAX - readers);
+            readers += role.count;
+        }
+        role.threads = role.threads.min(2);
+    }
+    scenario.clients.retain(|role| role.count > 0);
+    plan
+}
+
+/// Everything that stands ready to run executions of one plan.
+struct Stand<'a, 's> {
+    plan: &'a Plan,
+    stage: Stage<'a>,
+    memory: &'s SharedMemory,
+    layout: Layout,
+    arena: Arena<'s>,
+    threads: BTreeMap<u32, ThreadId>,
+}
+
+impl Stand<'_, '_> {
+    /// Makes the world, starts the processes, has something done with them, and ends them.
+    fn with<T>(
         plan: &Plan,
         root: &StateRoot,
         surroundings: &mut Surroundings<'_>,
-    ) -> Result<(), ArenaError> {
+        work: impl FnOnce(&mut Stand<'_, '_>, &mut Surroundings<'_>) -> Result<T, ArenaError>,
+    ) -> Result<T, ArenaError> {
         let strategies = surroundings.strategies;
         let needs_server = |name: &str| {
             plan.scenario.program(name).is_none()
@@ -68,137 +160,377 @@ impl Exploration {
                 .ok_or_else(|| ArenaError::Client(format!("there is no strategy `{name}`")))
         };
         let opener = open(&plan.strategy)?;
-        let stage = Stage {
-            specification: &specification,
-            memory: &SharedMemory::create(8).map_err(failed("getting shared memory"))?,
-            opener: &opener,
-            strategies: &[open(&plan.strategy)?],
-            interrupt: surroundings.interrupt,
-        };
-        stage.make_world(EXECUTION).map_err(|error| ArenaError::Client(error.to_string()))?;
+        let mut names: Vec<&str> =
+            specification.processes.iter().map(|part| part.strategy.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let all = names.into_iter().map(open).collect::<Result<Vec<Opener>, ArenaError>>()?;
         let json = serde_json::to_vec(&specification).expect("a specification is plain data");
         let layout = Layout {
             processes: specification.processes.len(),
             threads: specification.threads(),
             specification: json.len(),
-            ring: 1 << 20,
+            ring: RING,
         };
         let memory = SharedMemory::create(layout.bytes()).map_err(failed("getting shared memory"))?;
         let _ = Control::begin(&memory, layout, &json);
-        let cpu = 1;
+        let stage = Stage {
+            specification: &specification,
+            memory: &memory,
+            opener: &opener,
+            strategies: &all,
+            interrupt: surroundings.interrupt,
+        };
+        let state = specification.context(EXECUTION, 0).dir;
+        if state.exists() {
+            std::fs::remove_dir_all(&state).map_err(failed("removing the state directory of a round"))?;
+        }
+        stage.make_world(EXECUTION).map_err(|error| ArenaError::Client(error.to_string()))?;
+        let complaints = std::fs::File::options()
+            .create(true)
+            .truncate(true)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(root.path().join("stderr"))
+            .map_err(failed("making a file for messages of the clients"))?;
+        let expired = plan.scenario.before.lock == LockBefore::Expired;
         let launch = Launch {
             specification: &specification,
             memory: &memory,
             executable: surroundings.executable,
-            complaints: std::fs::File::options()
-                .create(true)
-                .truncate(true)
-                .read(true)
-                .write(true)
-                .mode(0o600)
-                .open(root.path().join("stderr"))
-                .map_err(failed("making a file for messages of the clients"))?,
+            complaints,
             interrupt: surroundings.interrupt,
             watchdog: Watchdog::begin(),
             hang: HANG,
-            age_of_world_ns: if plan.scenario.before.lock == LockBefore::Expired {
-                plan.scenario.stress.lease.as_nanos() as u64 * 5 / 4
-            } else {
-                0
-            },
-            cpu: Some(cpu),
+            age_of_world_ns: if expired { plan.scenario.stress.lease.as_nanos() as u64 * 5 / 4 } else { 0 },
         };
-        let mut set = rustix::thread::CpuSet::new();
-        set.set(cpu);
-        let _ = rustix::thread::sched_setaffinity(None, &set);
-        let state = specification.context(EXECUTION, 0).dir;
-        let mut arena = Arena::start(launch, &[state])?;
-        let begun = Instant::now();
-        // A plain depth-first search.
-        let mut stack: Vec<(Vec<ThreadId>, usize)> = Vec::new();
-        let mut enabled = Vec::new();
-        loop {
-            arena.begin()?;
-            let mut depth = 0;
-            loop {
-                arena.enabled(&mut enabled)?;
-                if enabled.is_empty() {
-                    break;
-                }
-                if depth == stack.len() {
-                    stack.push((enabled.clone(), 0));
-                }
-                let (choices, at) = &stack[depth];
-                assert_eq!(*choices, enabled, "diverged");
-                arena.step(choices[*at])?;
-                depth += 1;
-            }
-            stack.truncate(depth);
-            self.judge(&mut arena, &stage, &memory, layout, surroundings)?;
-            while let Some((choices, at)) = stack.last_mut() {
-                *at += 1;
-                if *at < choices.len() {
-                    break;
-                }
-                stack.pop();
-            }
-            if stack.is_empty() {
-                self.exhausted = true;
-                break;
-            }
-            if begun.elapsed() > plan.budget {
-                break;
-            }
-        }
-        self.problems.extend(arena.escapes().iter().cloned());
-        self.problems.push(format!(
-            "{} executions in {:?}, {:?} each",
-            self.tally.executions(),
-            begun.elapsed(),
-            begun.elapsed() / self.tally.executions() as u32
-        ));
-        Ok(())
+        // Children run where their parent does.
+        let _pinned = Pinned::begin();
+        let roots: Vec<PathBuf> = [Some(state), plan.other_dir.clone()].into_iter().flatten().collect();
+        let arena = Arena::start(launch, &roots)?;
+        let threads = arena.clients();
+        work(&mut Stand { plan, stage, memory: &memory, layout, arena, threads }, surroundings)
     }
 
-    fn judge(
+    fn search(
         &mut self,
-        arena: &mut Arena<'_>,
-        stage: &Stage<'_>,
-        memory: &SharedMemory,
-        layout: Layout,
+        ledger: &mut Ledger,
         surroundings: &mut Surroundings<'_>,
-    ) -> Result<(), ArenaError> {
-        let specification = stage.specification;
-        let stuck: Vec<u32> = arena.waiting().iter().map(|waiting| arena.client_of(waiting.thread)).collect();
+    ) -> Result<Reach, ArenaError> {
+        let explore = &self.plan.scenario.explore;
+        let begun = Instant::now();
+        let deadline = |share: u32| Some(begun + self.plan.budget / 4 * share);
+        let mut reach = Reach::default();
+        let (plan, memory, layout, threads) = (self.plan, self.memory, self.layout, &self.threads);
+        let stage = &self.stage;
+        let stop = surroundings.stop_at_violation;
+        let mut observe = |arena: &mut Arena<'_>, trace: &Trace| -> Result<Continue, ArenaError> {
+            let bench = Bench { plan, stage, memory, layout, threads };
+            bench.judge(arena, trace, ledger, surroundings)?;
+            let over = stop && ledger.found().next().is_some();
+            Ok(if over || ledger.all_broken() { Continue::Stop } else { Continue::Yes })
+        };
+        let mut first_bound = 0;
+        if explore.preemptions.is_none() {
+            let limits = Limits { executions: explore.executions, deadline: deadline(3) };
+            let searched = dpor::search(&mut self.arena, limits, &mut observe)?;
+            match searched.end {
+                End::Exhausted => reach.exhausted = true,
+                End::Stopped => {}
+                End::Executions(most) => reach.limit = Some(format!("{most} executions were run")),
+                End::Time => reach.limit = Some("the time was over".to_owned()),
+                End::Diverged(divergence) => {
+                    reach.doubt = Some(format!(
+                        "the clients are not under control: step {} of an execution was another one when it was \
+                         run again",
+                        divergence.after + 1
+                    ));
+                }
+            }
+            first_bound = 1;
+        }
+        let most = explore.preemptions.unwrap_or(BOUND_MAX);
+        let unfinished = !reach.exhausted && reach.doubt.is_none() && !ledger_done(&reach);
+        if unfinished {
+            for bound in first_bound.min(most)..=most {
+                let limits = Limits { executions: explore.executions, deadline: deadline(4) };
+                let searched = preemption::search(&mut self.arena, bound, limits, &mut observe)?;
+                if searched.end != End::Exhausted {
+                    break;
+                }
+                reach.preemptions = Some(bound);
+                reach.exhausted = true;
+            }
+        }
+        if let Some(escape) = self.arena.escapes().first() {
+            reach.doubt = Some(escape.clone());
+        }
+        Ok(reach)
+    }
+
+    fn replay(
+        &mut self,
+        schedule: &[ThreadId],
+        surroundings: &mut Surroundings<'_>,
+    ) -> Result<Replayed, ArenaError> {
+        self.arena.tell(true);
+        let mut trace = Trace::default();
+        let rerun = rerun(&mut self.arena, schedule, &mut trace)?;
+        let diverged = match rerun {
+            Rerun::Complete => None,
+            Rerun::Diverged(divergence) => Some(divergence.after),
+        };
+        let deeds = self.arena.deeds().to_vec();
+        let bench = Bench {
+            plan: self.plan,
+            stage: &self.stage,
+            memory: self.memory,
+            layout: self.layout,
+            threads: &self.threads,
+        };
+        let mut recount = bench.recount(&mut self.arena)?;
+        let clients = &self.threads;
+        let client_of = |thread: ThreadId| {
+            clients.iter().find(|(_, known)| **known == thread).map_or(0, |(client, _)| *client)
+        };
+        let steps = timeline(&trace, &deeds, &recount.events, client_of);
+        let mut findings = Findings::new();
+        if diverged.is_none() {
+            bench.findings(&mut recount, &trace, |_| false, &mut findings, surroundings)?;
+        }
+        Ok(Replayed { findings, steps, diverged })
+    }
+}
+
+const fn ledger_done(reach: &Reach) -> bool {
+    // Stopped by the observer: nothing is left that could be learnt.
+    reach.limit.is_none()
+}
+
+/// What is needed to judge an execution.
+struct Bench<'b> {
+    plan: &'b Plan,
+    stage: &'b Stage<'b>,
+    memory: &'b SharedMemory,
+    layout: Layout,
+    threads: &'b BTreeMap<u32, ThreadId>,
+}
+
+impl Bench<'_> {
+    /// Collects what was recorded in the execution that has just been completed, and has the
+    /// auditor look at what is there.
+    fn recount(&self, arena: &mut Arena<'_>) -> Result<Recount, ArenaError> {
+        let specification = self.stage.specification;
+        let stuck: Vec<u32> = arena
+            .waiting()
+            .iter()
+            .map(|waiting| arena.client_of(waiting.thread))
+            .filter(|client| *client > 0)
+            .collect();
+        let audit_from = arena.end_of_play();
         if stuck.is_empty() {
             arena.run_alone(specification.auditor())?;
         }
         let mut events: Vec<RawEvent> = Vec::new();
-        for thread in 0..layout.threads {
-            let mut ring = Drain::new(ring_at(memory, layout.ring_start(thread), layout.ring));
+        for thread in 0..self.layout.threads {
+            let mut ring = Drain::new(ring_at(self.memory, self.layout.ring_start(thread), self.layout.ring));
             ring.drain(&mut events)
                 .map_err(|error| ArenaError::Client(format!("reading what a client recorded: {error}")))?;
         }
-        if matches!(specification.plan.scenario.before.state, StateBefore::Empty | StateBefore::Text(_)) {
+        if matches!(self.plan.scenario.before.state, StateBefore::Empty | StateBefore::Text(_)) {
             tear_what_came_back(&mut events);
         }
         let last = events.iter().map(|event| event.time_ns).max().unwrap_or(0);
-        let deaths: Vec<Death> = stuck
-            .iter()
-            .map(|&client| Death { client, struck_ns: 0, time_ns: last + 1, failure: Failure::TimedOut })
-            .collect();
-        let start =
-            Start { object: specification.plan.scenario.state.object, initial: specification.initial() };
-        let mut history = assemble(&mut events, &deaths, start)
-            .map_err(|error| ArenaError::Client(format!("putting a history together: {error}")))?;
-        if stuck.is_empty() {
-            history.aftermath = stage.inspect(EXECUTION);
-        }
-        let findings = (surroundings.check)(&history)
-            .map_err(|error| ArenaError::Client(format!("checking an execution: {error}")))?;
-        (surroundings.observe)(&history, &findings);
-        self.tally.add(findings, history.events.len() as u64 / 2, 0);
+        let death =
+            |&client: &u32| Death { client, struck_ns: 0, time_ns: last + 1, failure: Failure::TimedOut };
+        let deaths: Vec<Death> = stuck.iter().map(death).collect();
+        let start = Start { object: self.plan.scenario.state.object, initial: specification.initial() };
+        let aftermath = if stuck.is_empty() { self.stage.inspect(EXECUTION) } else { Default::default() };
+        Ok(Recount { events, deaths, start, aftermath, audit_from })
+    }
+
+    /// Judges every history of an execution; for each guarantee the worst finding counts.
+    fn findings(
+        &self,
+        recount: &mut Recount,
+        trace: &Trace,
+        known: impl FnMut(u64) -> bool,
+        findings: &mut Findings,
+        surroundings: &mut Surroundings<'_>,
+    ) -> Result<(), ArenaError> {
+        let thread_of = |client: u32| self.threads.get(&client).copied();
+        recount.tell::<(), ArenaError>(trace, thread_of, known, |history| {
+            let found = (surroundings.check)(&history)
+                .map_err(|error| ArenaError::Client(format!("checking an execution: {error}")))?;
+            (surroundings.observe)(&history, &found);
+            for (guarantee, finding) in found {
+                worsen(findings, guarantee, finding);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
         Ok(())
+    }
+
+    fn judge(
+        &self,
+        arena: &mut Arena<'_>,
+        trace: &Trace,
+        ledger: &mut Ledger,
+        surroundings: &mut Surroundings<'_>,
+    ) -> Result<(), ArenaError> {
+        let mut recount = self.recount(arena)?;
+        let mut signature = 0;
+        let mut counted = false;
+        let mut findings = Findings::new();
+        let known = |digest: u64| {
+            signature = digest;
+            counted = ledger.count_again(digest);
+            counted
+        };
+        self.findings(&mut recount, trace, known, &mut findings, surroundings)?;
+        if !counted {
+            ledger.add(signature, findings, &trace.schedule(), self.plan.scenario.explore.operations);
+        }
+        Ok(())
+    }
+}
+
+/// Keeps the worse of two findings.
+fn worsen(findings: &mut Findings, guarantee: Guarantee, finding: Finding) {
+    let rank = |finding: &Finding| match finding {
+        Finding::NotApplicable => 0,
+        Finding::Holds => 1,
+        Finding::Inconclusive(_) => 2,
+        Finding::Violated(_) => 3,
+    };
+    match findings.iter_mut().find(|(known, _)| *known == guarantee) {
+        Some((_, Finding::Violated(kept))) => {
+            if let Finding::Violated(more) = finding {
+                for anomaly in more {
+                    if !kept.iter().any(|known| known.kind == anomaly.kind) {
+                        kept.push(anomaly);
+                    }
+                }
+            }
+        }
+        Some((_, known)) if rank(&finding) > rank(known) => *known = finding,
+        Some(_) => {}
+        None => findings.push((guarantee, finding)),
+    }
+}
+
+/// Gives every anomaly a witness with as few preemptions as can be found, told step by step.
+fn witnesses(
+    plan: &Plan,
+    root: &StateRoot,
+    surroundings: &mut Surroundings<'_>,
+    ledger: &mut Ledger,
+) -> Result<(), ArenaError> {
+    let definition = digest_of(&plan.scenario);
+    let mut by_operations: BTreeMap<u32, Vec<&mut Found>> = BTreeMap::new();
+    for found in ledger.found() {
+        by_operations.entry(found.operations).or_default().push(found);
+    }
+    for (operations, mut all) in by_operations {
+        let mut round = plan.clone();
+        round.scenario.explore.operations = operations;
+        Stand::with(&round, root, surroundings, |stand, surroundings| {
+            stand.shorten(&mut all, surroundings)?;
+            for found in &mut all {
+                let told = stand.replay(&found.schedule, surroundings)?;
+                let same = anomalies(&told.findings).find(|anomaly| anomaly.kind == found.anomaly.kind);
+                let Some(anomaly) = same else { continue };
+                let witness = &mut found.anomaly.witness;
+                witness.explanation.clone_from(&anomaly.witness.explanation);
+                witness.steps = told.steps;
+                witness.replay = Some(
+                    Token {
+                        scenario: plan.scenario.name.clone(),
+                        strategy: plan.strategy.clone(),
+                        hazard: plan.hazard,
+                        operations,
+                        definition,
+                        schedule: found.schedule.clone(),
+                    }
+                    .to_string(),
+                );
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn anomalies(findings: &Findings) -> impl Iterator<Item = &Anomaly> {
+    findings.iter().flat_map(|(_, finding)| match finding {
+        Finding::Violated(anomalies) => anomalies.as_slice(),
+        _ => &[],
+    })
+}
+
+impl Stand<'_, '_> {
+    /// Looks for the same anomalies in executions with fewer preemptions.
+    fn shorten(
+        &mut self,
+        all: &mut [&mut Found],
+        surroundings: &mut Surroundings<'_>,
+    ) -> Result<(), ArenaError> {
+        let mut open: Vec<usize> = (0..all.len()).collect();
+        let (plan, stage, memory, layout, threads) =
+            (self.plan, &self.stage, self.memory, self.layout, &self.threads);
+        for bound in 0..=BOUND_MAX {
+            let limits = Limits { executions: SHORTENING, deadline: None };
+            preemption::search(&mut self.arena, bound, limits, |arena, trace| {
+                let bench = Bench { plan, stage, memory, layout, threads };
+                let mut recount = bench.recount(arena)?;
+                let mut findings = Findings::new();
+                bench.findings(&mut recount, trace, |_| false, &mut findings, surroundings)?;
+                open.retain(|&index| {
+                    let kind = all[index].anomaly.kind;
+                    let here = anomalies(&findings).any(|anomaly| anomaly.kind == kind);
+                    if here {
+                        all[index].schedule = trace.schedule();
+                    }
+                    !here
+                });
+                Ok::<_, ArenaError>(if open.is_empty() { Continue::Stop } else { Continue::Yes })
+            })?;
+            if open.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<RecountError> for ArenaError {
+    fn from(error: RecountError) -> Self {
+        Self::Client(error.to_string())
+    }
+}
+
+/// Has this thread, and so the clients that it starts, run on one processor: a hand-over between two
+/// costs many times as much.
+struct Pinned {
+    before: CpuSet,
+}
+
+impl Pinned {
+    fn begin() -> Option<Self> {
+        let before = rustix::thread::sched_getaffinity(None).ok()?;
+        let cpu = (0..CpuSet::MAX_CPU).rev().find(|&cpu| before.is_set(cpu))?;
+        let mut one = CpuSet::new();
+        one.set(cpu);
+        rustix::thread::sched_setaffinity(None, &one).ok()?;
+        Some(Self { before })
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // What was allowed before is allowed now.
+        let _ = rustix::thread::sched_setaffinity(None, &self.before);
     }
 }
 

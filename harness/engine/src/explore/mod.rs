@@ -13,9 +13,14 @@ pub mod access;
 pub mod arena;
 mod explorer;
 pub mod gate;
+mod ledger;
 mod orders;
+mod recount;
 pub mod search;
 pub mod system;
+mod token;
 mod watchdog;
+mod witness;
 
-pub use explorer::explore;
+pub use explorer::{Replayed, explore, replay};
+pub use token::{Token, TokenError, digest_of};

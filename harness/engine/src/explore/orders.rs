@@ -23,8 +23,6 @@
 //! Not covered: judges that look at more than who returned before whom was invoked, say at the order
 //! of two returns; and the steps themselves, which the caller has projected away.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the explorer is to give these histories to its judge"))]
-
 use std::hash::{DefaultHasher, Hasher};
 use std::ops::ControlFlow;
 
@@ -97,12 +95,6 @@ struct Operation {
 }
 
 impl ProjectedOrder {
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        self.operations.clear();
-        self.before.clear();
-    }
-
     /// Adds an operation and gives its number. Operations of one thread come in the order in which
     /// the thread performed them. One that did not return is invoked as late as the order permits,
     /// and never returns.

@@ -16,7 +16,7 @@ pub const LONGEST_TEXT: usize = 240;
 pub(super) const LONGEST_PLAIN: usize = 1 + 1 + 1 + 1 + LONGEST_TEXT / 8;
 
 /// What an event carries, as the client saw it. See [`tearproof_core::Payload`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RawPayload {
     /// Nothing.
     None,

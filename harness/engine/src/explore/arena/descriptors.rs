@@ -20,6 +20,8 @@ pub struct OpenFile {
     pub file: File,
     /// The flags that it was opened with.
     pub flags: i32,
+    /// The last component of the path by which it was opened.
+    pub name: String,
     /// A name for its offset that is the same in every execution.
     pub key: u64,
 }

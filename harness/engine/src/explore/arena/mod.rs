@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use smallvec::SmallVec;
 
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind};
-use crate::explore::gate::{Answer, Call, LockRequest, Notification};
+use crate::explore::gate::{Answer, Call, LockRequest, Notification, Shown, Target};
 use crate::explore::system::{Step, System, ThreadId, Waiting};
 use crate::worker::{Control, PartKind, Specification};
 use locks::{Locks, Range};
@@ -37,7 +37,7 @@ pub use process::Launch;
 /// Steps of one execution at most: more is a client that goes in circles.
 const STEPS_MAX: u64 = 20_000;
 /// Threads that one client process may have over time.
-const THREADS_OF_A_PROCESS: u16 = 64;
+pub const THREADS_OF_A_PROCESS: u16 = 64;
 
 /// Why an execution cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -120,8 +120,28 @@ pub struct Deed {
     pub part: u8,
     /// What was called.
     pub call: Call,
+    /// What the descriptor of the call leads to, where it takes one.
+    pub name: Option<String>,
     /// What it returned; absent when it goes on, or when the client made the call itself.
     pub returned: Option<Result<i64, i32>>,
+}
+
+impl std::fmt::Display for Deed {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = Shown { call: &self.call, name: self.name.as_deref() };
+        match self.part {
+            1 => write!(out, "{shown}, first part")?,
+            2 => write!(out, "{shown}, second part")?,
+            _ => write!(out, "{shown}")?,
+        }
+        match self.returned {
+            Some(Err(errno)) => write!(out, " = {}", io::Error::from_raw_os_error(errno)),
+            Some(Ok(bytes)) if matches!(self.call, Call::Read { .. } | Call::Write { .. }) => {
+                write!(out, " = {bytes}")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The clients of one plan behind their gates.
@@ -146,6 +166,9 @@ pub struct Arena<'s> {
     generation: u32,
     /// What everybody did, when it is to be told.
     deeds: Option<Vec<Deed>>,
+    /// The names of the files that descriptors led to when they were used, by thread: the last one
+    /// counts.
+    names: Vec<(ThreadId, String)>,
     /// What went past the gate, in words.
     escapes: Vec<String>,
 }
@@ -182,6 +205,7 @@ impl<'s> Arena<'s> {
             steps: 0,
             generation: 0,
             deeds: None,
+            names: Vec::new(),
             escapes: Vec::new(),
         };
         for index in 0..arena.specification.processes.len() {
@@ -200,6 +224,19 @@ impl<'s> Arena<'s> {
         let thread = &self.threads[self.slot(id)];
         let line = self.processes[thread.process].line_of(id);
         line.map_or(0, |line| self.control.thread(line).client().load(Ordering::SeqCst))
+    }
+
+    /// Which thread plays which client.
+    pub fn clients(&self) -> std::collections::BTreeMap<u32, ThreadId> {
+        let named = self.threads.iter().map(|thread| (self.client_of(thread.id), thread.id));
+        named.filter(|(client, _)| *client > 0).collect()
+    }
+
+    /// What is recorded from now on has this time or a later one.
+    pub fn end_of_play(&self) -> u64 {
+        let now = (self.steps + 1) << 20;
+        self.step_clock().store(now, Ordering::SeqCst);
+        now
     }
 
     /// From the next execution on, remembers what everybody does, or no more.
@@ -518,6 +555,9 @@ impl System for Arena<'_> {
         let State::AtGate(Pending { notification, call, half }) = state else {
             return Err(ArenaError::Confused(format!("thread {id:?} is not at the gate")));
         };
+        if self.deeds.is_some() {
+            self.remember_name(id, process, &call);
+        }
         let second = half.is_some();
         let effect = if self.concerns(process, &call) {
             self.perform(index, &call, half)?
@@ -584,8 +624,37 @@ impl System for Arena<'_> {
 
 impl Arena<'_> {
     fn note(&mut self, thread: ThreadId, part: u8, call: &Call, returned: Option<Result<i64, i32>>) {
+        if self.deeds.is_none() {
+            return;
+        }
+        let name = self.names.last().filter(|(id, _)| *id == thread).map(|(_, name)| name.clone());
         if let Some(deeds) = &mut self.deeds {
-            deeds.push(Deed { thread, part, call: call.clone(), returned });
+            deeds.push(Deed { thread, part, call: call.clone(), name, returned });
+        }
+    }
+
+    /// Notes what the descriptor of a call leads to, before the call may close it.
+    fn remember_name(&mut self, thread: ThreadId, process: usize, call: &Call) {
+        self.names.clear();
+        let fd = match call {
+            Call::Close { fd }
+            | Call::Duplicate { fd, .. }
+            | Call::Read { fd, .. }
+            | Call::Write { fd, .. }
+            | Call::Seek { fd, .. }
+            | Call::Allocate { fd, .. }
+            | Call::Sync { fd }
+            | Call::List { fd }
+            | Call::Lock { fd, .. }
+            | Call::Map { fd, .. }
+            | Call::Truncate { target: Target::Fd(fd), .. }
+            | Call::Stat { target: Target::Fd(fd), .. }
+            | Call::ChangeMode { target: Target::Fd(fd), .. }
+            | Call::SetTimes { target: Target::Fd(fd), .. } => *fd,
+            _ => return,
+        };
+        if let Some(file) = self.processes[process].descriptors.get(fd) {
+            self.names.push((thread, file.name.clone()));
         }
     }
 

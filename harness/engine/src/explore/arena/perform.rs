@@ -539,7 +539,15 @@ impl Arena<'_> {
         };
         self.files += 1;
         let key = digest(&("offset", self.threads[thread].id.0, self.threads[thread].steps));
-        let file = Rc::new(OpenFile { number: self.files, inode, file, flags, key });
+        let file = Rc::new(OpenFile {
+            number: self.files,
+            inode,
+            file,
+            flags,
+            name: String::from_utf8_lossy(at.path.rsplit(|byte| *byte == b'/').next().unwrap_or(b""))
+                .into_owned(),
+            key,
+        });
         let close_on_exec = flags & libc::O_CLOEXEC != 0;
         Ok(Effect {
             footprint,

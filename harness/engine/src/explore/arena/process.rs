@@ -35,8 +35,6 @@ pub struct Launch<'s> {
     pub hang: Duration,
     /// How old what is there at the start looks, in nanoseconds.
     pub age_of_world_ns: u64,
-    /// The processor that clients and supervisor share, if they are to.
-    pub cpu: Option<usize>,
 }
 
 impl Launch<'_> {
@@ -172,15 +170,6 @@ impl Arena<'_> {
             .stderr(Stdio::from(launch.complaints.try_clone().map_err(failed())?))
             .current_dir(&self.specification.root)
             .process_group(0);
-        if let Some(cpu) = launch.cpu {
-            // SAFETY: between fork and exec only this system call is made, with a value that was
-            // made before.
-            unsafe {
-                let mut set = rustix::thread::CpuSet::new();
-                set.set(cpu);
-                command.pre_exec(move || Ok(rustix::thread::sched_setaffinity(None, &set)?));
-            }
-        }
         let mut child = command.spawn().map_err(failed())?;
         let fetched = self.fetch(index, &mut child);
         match fetched {

@@ -490,6 +490,10 @@ impl Call {
             libc::F_OFD_GETLK => (LockKind::OpenFile, true, false),
             libc::F_OFD_SETLK => (LockKind::OpenFile, false, false),
             libc::F_OFD_SETLKW => (LockKind::OpenFile, false, true),
+            // Whether a descriptor is closed on exec is its process's own affair, and so are questions.
+            libc::F_GETFL | libc::F_GETFD | libc::F_SETFD => {
+                return Ok(Self::Other { number: libc::SYS_fcntl, fd: None });
+            }
             _ => return Ok(Self::Other { number: libc::SYS_fcntl, fd: Some(fd) }),
         };
         // struct flock: l_type and l_whence, 16 bits each; then, aligned, l_start and l_len.

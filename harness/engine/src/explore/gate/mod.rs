@@ -17,10 +17,12 @@ mod call;
 mod filter;
 mod listener;
 mod memory;
+mod show;
 mod vdso;
 
 pub use call::{At, Call, LockKind, LockRequest, Span, StatForm, Target};
 pub use filter::{calls_gated, install};
 pub use listener::{Answer, Listener, Notification, ReceiveError};
 pub use memory::ClientMemory;
+pub use show::Shown;
 pub use vdso::silence_vdso;

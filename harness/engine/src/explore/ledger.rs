@@ -1,0 +1,180 @@
+//! What an exploration knows of each guarantee, and the cells that come of it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use tearproof_core::claim::{AnomalyKind, Engine, Guarantee, Hazard};
+use tearproof_core::run::Cell;
+use tearproof_core::verdict::{Anomaly, Finding, Findings, Scope, Verdict};
+
+use super::system::ThreadId;
+
+/// What was said of one guarantee in one execution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Said {
+    Holds,
+    Violated(Vec<AnomalyKind>),
+    Inconclusive(String),
+}
+
+/// What is known of one guarantee.
+#[derive(Debug, Default)]
+struct Known {
+    held: u64,
+    doubt: Option<String>,
+    anomalies: BTreeMap<AnomalyKind, Found>,
+}
+
+/// The first anomaly of its kind.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// As the checker told it.
+    pub anomaly: Anomaly,
+    /// The schedule in which it was seen.
+    pub schedule: Vec<ThreadId>,
+    /// Operations of a client in that execution.
+    pub operations: u32,
+    /// Executions in which it was seen.
+    count: u64,
+}
+
+/// The guarantees and what is known of them.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    guarantees: BTreeMap<Guarantee, Known>,
+    /// Executions that were judged, by signature.
+    judged: HashMap<u64, Vec<(Guarantee, Said)>>,
+    executions: u64,
+}
+
+/// How the search ended, for the scope of the verdicts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reach {
+    /// Everything within the bounds was run.
+    pub exhausted: bool,
+    /// The bound on preemptions, if there was one.
+    pub preemptions: Option<u32>,
+    /// The limit that was hit.
+    pub limit: Option<String>,
+    /// Why no verdict but a violation can be given.
+    pub doubt: Option<String>,
+    /// Operations of each client.
+    pub operations: u32,
+}
+
+impl Ledger {
+    /// Whether an execution with this signature was judged; if so it is counted once more.
+    pub fn count_again(&mut self, signature: u64) -> bool {
+        let Some(said) = self.judged.get(&signature) else { return false };
+        self.executions += 1;
+        for (guarantee, said) in said {
+            count(self.guarantees.entry(*guarantee).or_default(), said);
+        }
+        true
+    }
+
+    /// Adds what was found in the histories of one execution.
+    pub fn add(&mut self, signature: u64, findings: Findings, schedule: &[ThreadId], operations: u32) {
+        self.executions += 1;
+        let mut all = Vec::new();
+        for (guarantee, finding) in findings {
+            let known = self.guarantees.entry(guarantee).or_default();
+            let said = match finding {
+                Finding::NotApplicable => continue,
+                Finding::Holds => Said::Holds,
+                Finding::Inconclusive(reason) => Said::Inconclusive(reason),
+                Finding::Violated(anomalies) => {
+                    let kinds = anomalies.iter().map(|anomaly| anomaly.kind).collect();
+                    for anomaly in anomalies {
+                        known.anomalies.entry(anomaly.kind).or_insert_with(|| Found {
+                            anomaly,
+                            schedule: schedule.to_vec(),
+                            operations,
+                            count: 0,
+                        });
+                    }
+                    Said::Violated(kinds)
+                }
+            };
+            count(known, &said);
+            all.push((guarantee, said));
+        }
+        self.judged.insert(signature, all);
+    }
+
+    /// Forgets by which signature what was judged: another world begins, in which the same signature
+    /// means something else.
+    pub fn turn_page(&mut self) {
+        self.judged.clear();
+        self.executions = 0;
+        for known in self.guarantees.values_mut() {
+            known.held = 0;
+        }
+    }
+
+    /// Whether every guarantee that was looked at is known to be broken.
+    pub fn all_broken(&self) -> bool {
+        !self.guarantees.is_empty() && self.guarantees.values().all(|known| !known.anomalies.is_empty())
+    }
+
+    /// The first anomaly of each kind.
+    pub fn found(&mut self) -> impl Iterator<Item = &mut Found> {
+        self.guarantees.values_mut().flat_map(|known| known.anomalies.values_mut())
+    }
+
+    /// One cell a guarantee.
+    pub fn cells(&self, hazard: Hazard, reach: &Reach) -> Vec<Cell> {
+        self.guarantees
+            .iter()
+            .filter(|(_, known)| known.held > 0 || known.doubt.is_some() || !known.anomalies.is_empty())
+            .map(|(&guarantee, known)| {
+                let limit = reach.doubt.clone().or_else(|| known.doubt.clone());
+                let verdict = if !known.anomalies.is_empty() {
+                    Verdict::Violated
+                } else if limit.is_some() || self.executions == 0 {
+                    Verdict::Inconclusive
+                } else if reach.exhausted {
+                    Verdict::Verified
+                } else {
+                    Verdict::Inconclusive
+                };
+                Cell {
+                    guarantee,
+                    hazard,
+                    engine: Engine::Explore,
+                    verdict,
+                    claimed: false,
+                    scope: Scope {
+                        executions: self.executions,
+                        exhausted: reach.exhausted,
+                        operations: Some(reach.operations.into()),
+                        preemption_bound: reach.preemptions,
+                        limit: limit.or_else(|| reach.limit.clone()),
+                        kills: None,
+                        pauses: None,
+                    },
+                    anomalies: known
+                        .anomalies
+                        .values()
+                        .map(|found| Anomaly { count: found.count, ..found.anomaly.clone() })
+                        .collect(),
+                }
+            })
+            .collect()
+    }
+}
+
+fn count(known: &mut Known, said: &Said) {
+    match said {
+        Said::Holds => known.held += 1,
+        Said::Inconclusive(reason) => {
+            known.doubt.get_or_insert_with(|| reason.clone());
+        }
+        Said::Violated(kinds) => {
+            for kind in kinds {
+                if let Some(found) = known.anomalies.get_mut(kind) {
+                    found.count += 1;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A replay token: everything that runs one execution again, in a line that can be pasted.
+//!
+//! ```text
+//! index/flock-sibling-unlink/concurrency/2/9c0f3a52b7d11e04/A6B9A3C4
+//! ```
+//!
+//! Scenario, strategy, hazard, operations of each client, a digest of the definition, and the
+//! schedule: who took how many steps. Clients are letters, further threads of theirs small ones.
+
+use std::fmt;
+use std::str::FromStr;
+
+use tearproof_core::claim::Hazard;
+use tearproof_core::scenario::Scenario;
+
+use super::arena::THREADS_OF_A_PROCESS;
+use super::system::ThreadId;
+
+/// What runs one execution again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// The scenario, by name.
+    pub scenario: String,
+    /// The strategy, by name.
+    pub strategy: String,
+    /// What the environment does.
+    pub hazard: Hazard,
+    /// Operations of each client.
+    pub operations: u32,
+    /// [`digest_of`] the scenario.
+    pub definition: u64,
+    /// Who takes each step.
+    pub schedule: Vec<ThreadId>,
+}
+
+/// A text is no token.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is no replay token: {1}")]
+pub struct TokenError(String, &'static str);
+
+/// A digest of everything that a definition says, the same on every machine.
+pub fn digest_of(scenario: &Scenario) -> u64 {
+    let text = serde_json::to_vec(scenario).expect("a scenario is plain data");
+    // FNV-1a.
+    text.iter().fold(0xcbf2_9ce4_8422_2325, |digest: u64, byte| {
+        (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// A thread's name: the letter of its process, and a small one for further threads.
+pub fn name_of(thread: ThreadId) -> String {
+    let (process, number) = (thread.0 / THREADS_OF_A_PROCESS, thread.0 % THREADS_OF_A_PROCESS);
+    let letter = |first: u8, number: u16| char::from(first + number.min(25) as u8);
+    match number {
+        0 => letter(b'A', process).to_string(),
+        _ => format!("{}{}", letter(b'A', process), letter(b'a', number - 1)),
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scenario, strategy, hazard, operations, definition, schedule } = self;
+        write!(out, "{scenario}/{strategy}/{hazard}/{operations}/{definition:016x}/")?;
+        for run in schedule.chunk_by(|one, next| one == next) {
+            write!(out, "{}{}", name_of(run[0]), run.len())?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Token {
+    type Err = TokenError;
+
+    fn from_str(text: &str) -> Result<Self, TokenError> {
+        let wrong = |why| TokenError(text.to_owned(), why);
+        let parts: Vec<&str> = text.trim().split('/').collect();
+        let [scenario, strategy, hazard, operations, definition, runs] = parts[..] else {
+            return Err(wrong("it has six parts, separated by slashes"));
+        };
+        Ok(Self {
+            scenario: scenario.to_owned(),
+            strategy: strategy.to_owned(),
+            hazard: hazard.parse().map_err(|_| wrong("its third part is a hazard"))?,
+            operations: operations.parse().map_err(|_| wrong("its fourth part is a number"))?,
+            definition: u64::from_str_radix(definition, 16)
+                .map_err(|_| wrong("its fifth part is a hexadecimal number"))?,
+            schedule: schedule(runs).ok_or_else(|| wrong("its last part is a schedule, as A6B9A3"))?,
+        })
+    }
+}
+
+fn schedule(mut runs: &str) -> Option<Vec<ThreadId>> {
+    let mut schedule = Vec::new();
+    while let Some(letter) = runs.chars().next() {
+        if !letter.is_ascii_uppercase() {
+            return None;
+        }
+        runs = &runs[1..];
+        let mut thread = (letter as u16 - u16::from(b'A')) * THREADS_OF_A_PROCESS;
+        if let Some(small) = runs.chars().next().filter(char::is_ascii_lowercase) {
+            thread += small as u16 - u16::from(b'a') + 1;
+            runs = &runs[1..];
+        }
+        let digits = runs.find(|c: char| !c.is_ascii_digit()).unwrap_or(runs.len());
+        let count: usize = runs[..digits].parse().ok().filter(|count| *count <= 100_000)?;
+        runs = &runs[digits..];
+        schedule.extend(std::iter::repeat_n(ThreadId(thread), count));
+    }
+    Some(schedule)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_reads_back() {
+        let schedule = [0, 0, 0, 64, 64, 0, 65, 130].map(ThreadId).to_vec();
+        let token = Token {
+            scenario: "index".to_owned(),
+            strategy: "flock-sibling-unlink".to_owned(),
+            hazard: Hazard::Concurrency,
+            operations: 2,
+            definition: 0x1234,
+            schedule,
+        };
+        let text = token.to_string();
+        assert_eq!(text, "index/flock-sibling-unlink/concurrency/2/0000000000001234/A3B2A1Ba1Cb1");
+        assert_eq!(text.parse::<Token>().expect("a token"), token);
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused() {
+        for text in ["", "index", "a/b/c/1/2/A1", "a/b/kill/x/2/A1", "a/b/kill/1/zz/A1", "a/b/kill/1/2/a1"] {
+            assert!(text.parse::<Token>().is_err(), "{text}");
+        }
+    }
+}
