@@ -292,7 +292,13 @@ pub fn witness(witness: &Witness, details: Details, steps: bool, page: &mut Page
         Details::Full => (0..witness.steps.len()).collect(),
         Details::Summary => chosen(&witness.steps),
     };
-    let times: Vec<String> = witness.steps.iter().map(|step| Nanos(step.time_ns).to_string()).collect();
+    // Where clients run one step at a time, times are the numbers of steps.
+    let stepwise = witness.replay.is_some();
+    let time = |step: &Step| match stepwise {
+        true => format!("{}.", step.time_ns),
+        false => Nanos(step.time_ns).to_string(),
+    };
+    let times: Vec<String> = witness.steps.iter().map(time).collect();
     let wide = chosen.iter().map(|&at| times[at].chars().count()).max().unwrap_or(0);
     let mut next = 0;
     for &at in &chosen {

@@ -6,13 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use tearproof_core::claim::{Claim, Hazard};
+use tearproof_core::claim::{Claim, Engine, Hazard};
 use tearproof_core::history::History;
 use tearproof_core::plan::{Plan, mix};
 use tearproof_core::run::{Directory, Host, Run, ScenarioRun, StrategyRun, Tool};
 use tearproof_core::scenario::Scenario;
 use tearproof_core::verdict::{Finding, Findings};
-use tearproof_engine::host;
+use tearproof_engine::{explore, host};
 use tearproof_engine::process::{Executable, Interrupt, StateRoot};
 use tearproof_engine::stress::{self, Measured, Surroundings};
 use tearproof_reports::terminal;
@@ -56,6 +56,8 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
         schedule.entries.iter().map(|entry| entry.hazards.len()).sum::<usize>() * directories.len();
     let budget = if options.quick { QUICK_BUDGET } else { options.budget.unwrap_or(DEFAULT_BUDGET) };
     let explicit = options.quick || options.budget.is_some();
+    let engines = if options.engines.is_empty() { vec![Engine::Stress] } else { options.engines.clone() };
+    let pieces = pieces * engines.len();
     let mut clock = Clock::start(budget, pieces as u32);
     let progress = Progress::new(pieces as u64);
     'all: for (number, (directory, root)) in (1..).zip(directories.iter().zip(&roots)) {
@@ -100,12 +102,19 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
                     let keep = options.histories.then(|| {
                         histories.join(format!("{}-{}-{hazard}.jsonl", scenario.name, entry.strategy))
                     });
-                    let measured = stress_plan(&plan, root, &executable, &interrupt, keep.as_deref());
-                    for problem in &measured.problems {
-                        progress
-                            .say(&format!("{} · {} · {hazard}: {problem}", scenario.name, entry.strategy));
+                    for &engine in &engines {
+                        if engine == Engine::Explore && !explores(&plan) {
+                            continue;
+                        }
+                        let run = if engine == Engine::Explore { explore::explore } else { stress::run };
+                        let measured =
+                            run_plan(run, &plan, root, &executable, &interrupt, keep.as_deref());
+                        for problem in &measured.problems {
+                            let row = format!("{} · {} · {hazard}", scenario.name, entry.strategy);
+                            progress.say(&format!("{row}: {problem}"));
+                        }
+                        take(&mut row, measured, hazard, engine);
                     }
-                    take(&mut row, measured, hazard);
                     progress.done();
                     if interrupt.raised() {
                         break;
@@ -126,7 +135,18 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
     finish(&run, options, color)
 }
 
-fn stress_plan(
+/// Whether the explore engine can run a plan: interleavings of the system calls of built-in
+/// strategies.
+fn explores(plan: &Plan) -> bool {
+    let scenario = &plan.scenario;
+    plan.hazard == Hazard::Concurrency
+        && scenario.program(&plan.strategy).is_none()
+        && tearproof_scenarios::strategy(&plan.strategy).is_some_and(|strategy| !strategy.has_server())
+}
+
+/// Runs one plan with one engine.
+fn run_plan(
+    run: fn(&Plan, &StateRoot, &mut Surroundings<'_>) -> Measured,
     plan: &Plan,
     root: &StateRoot,
     executable: &Executable,
@@ -140,7 +160,7 @@ fn stress_plan(
             kept = check::write_history(path, history).map(|()| true);
         }
     };
-    let mut measured = stress::run(
+    let mut measured = run(
         plan,
         root,
         &mut Surroundings {
@@ -159,14 +179,14 @@ fn stress_plan(
     measured
 }
 
-/// Takes what one hazard brought into the strategy's row.
-fn take(row: &mut StrategyRun, measured: Measured, hazard: Hazard) {
+/// Takes what one engine brought under one hazard into the strategy's row.
+fn take(row: &mut StrategyRun, measured: Measured, hazard: Hazard, engine: Engine) {
     row.verdicts.extend(measured.cells.into_iter().map(|mut cell| {
         cell.claimed = row.claims.contains(&Claim::new(cell.guarantee, cell.hazard));
         cell
     }));
     // Cost is that of the undisturbed run.
-    if hazard == Hazard::Concurrency {
+    if hazard == Hazard::Concurrency && engine == Engine::Stress {
         row.latency = measured.latency;
         row.throughput_per_s = measured.throughput_per_s;
         row.torn_reads = measured.torn_reads;

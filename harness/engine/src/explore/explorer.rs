@@ -17,7 +17,7 @@ use tearproof_core::claim::Guarantee;
 use tearproof_core::history::Failure;
 use tearproof_core::object::Operation;
 use tearproof_core::plan::Plan;
-use tearproof_core::scenario::{Lifetime, LockBefore, StateBefore, Via};
+use tearproof_core::scenario::{ClientRole, Lifetime, LockBefore, StateBefore, Via};
 use tearproof_core::verdict::{Anomaly, Finding, Findings, Step as Line};
 
 use super::arena::{Arena, ArenaError, Launch};
@@ -39,7 +39,7 @@ use crate::worker::{Control, EXECUTION, Layout, Opener, Specification};
 const HANG: Duration = Duration::from_secs(5);
 /// Bytes of each client's ring of events.
 const RING: usize = 1 << 20;
-/// Writers, or threads of a process, that play at most; and readers.
+/// Clients that change the state, processes or threads, at most; and clients that read.
 const WRITERS_MAX: u32 = 2;
 const READERS_MAX: u32 = 1;
 /// Bounds on preemptions that are tried when a search without bound is too much.
@@ -107,26 +107,31 @@ pub fn replay(
     Stand::with(&plan, root, surroundings, |stand, surroundings| stand.replay(schedule, surroundings))
 }
 
-/// The plan with as many clients as can be explored: two that write and one that reads of each
-/// role. Readers over HTTP stay away: their server's runtime is not under control.
+/// The plan with as many clients as can be explored: [`WRITERS_MAX`] that change the state, of
+/// different roles where there are several, and [`READERS_MAX`] that read. Readers over HTTP stay
+/// away: their server's runtime is not under control.
 fn scaled(plan: &Plan) -> Plan {
     let mut plan = plan.clone();
-    let scenario = &mut plan.scenario;
-    scenario.clients.retain(|role| role.via == Via::File);
-    let changes = |operation: &(Operation, u32)| operation.0 != Operation::Read;
-    let mut readers = 0;
-    for role in &mut scenario.clients {
+    let roles = &mut plan.scenario.clients;
+    roles.retain(|role| role.via == Via::File);
+    let changes = |role: &ClientRole| role.does.iter().any(|(operation, _)| *operation != Operation::Read);
+    let writing = roles.iter().filter(|role| changes(role)).count() as u32;
+    let (mut writers, mut readers) = (WRITERS_MAX, READERS_MAX);
+    for role in roles.iter_mut() {
         role.rate = None;
         role.lifetime = Lifetime::Session;
-        if role.does.iter().any(changes) {
-            role.count = role.count.min(WRITERS_MAX);
+        if changes(role) {
+            let share = (WRITERS_MAX / writing.max(1)).max(1).min(writers);
+            role.threads = role.threads.min(share);
+            role.count = role.count.min(share / role.threads.max(1));
+            writers -= role.count * role.threads;
         } else {
-            role.count = role.count.min(READERS_MAX - readers);
-            readers += role.count;
+            role.threads = 1;
+            role.count = role.count.min(readers);
+            readers -= role.count;
         }
-        role.threads = role.threads.min(2);
     }
-    scenario.clients.retain(|role| role.count > 0);
+    roles.retain(|role| role.count > 0 && role.threads > 0);
     plan
 }
 

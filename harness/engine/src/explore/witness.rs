@@ -27,8 +27,9 @@ pub(super) fn timeline(
         let number = event.time_ns >> WITHIN_STEP;
         lines.push((event.time_ns, Line { time_ns: number, client: event.client, what, mark: None }));
     }
-    for (index, deed) in deeds.iter().enumerate() {
-        let number = index as u64 + 1;
+    for deed in deeds {
+        let number = deed.step;
+        let index = number as usize - 1;
         let mark = match marks {
             Some((first, _)) if first == index => Some(1),
             Some((_, second)) if second == index => Some(2),

@@ -114,6 +114,8 @@ struct Thread {
 /// What came of one step, for witnesses.
 #[derive(Clone, Debug)]
 pub struct Deed {
+    /// Which step of the execution it was, from 1.
+    pub step: u64,
     /// Who.
     pub thread: ThreadId,
     /// Which part of a call that is done in two: 1, 2, or 0 for the whole.
@@ -629,7 +631,7 @@ impl Arena<'_> {
         }
         let name = self.names.last().filter(|(id, _)| *id == thread).map(|(_, name)| name.clone());
         if let Some(deeds) = &mut self.deeds {
-            deeds.push(Deed { thread, part, call: call.clone(), name, returned });
+            deeds.push(Deed { step: self.steps, thread, part, call: call.clone(), name, returned });
         }
     }
 
