@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use tearproof_core::run::{Run, ScenarioRun};
+use tearproof_core::verdict::Witness;
 
 use crate::assessment;
 pub use crate::style::Style;
@@ -35,6 +36,13 @@ pub fn render(run: &Run, style: Style, details: Details, run_json: Option<&Path>
         findings::write(run, scenario, details, &mut explained, &mut page);
     }
     summary::write(run, run_json, details, &mut page);
+    page.finish()
+}
+
+/// One execution that was run again: why it is a breach, and everything that happened.
+pub fn witness(witness: &Witness, style: Style) -> String {
+    let mut page = Page::new(style);
+    findings::witness(witness, Details::Full, true, &mut page);
     page.finish()
 }
 

@@ -45,6 +45,8 @@ pub enum Command {
         #[arg(value_enum)]
         what: Listed,
     },
+    /// Run the execution of a witness again, and tell it step by step.
+    Replay(ReplayOptions),
     /// Check a recorded history (history.jsonl), by tearproof or by any other tool.
     Check(CheckOptions),
     /// Say what this machine can run, and what is missing.
@@ -57,12 +59,35 @@ pub enum Command {
     },
 }
 
+/// What `replay` is told.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tearproof replay index/flock-sibling-unlink/concurrency/2/9c0f3a52b7d11e04/A6B9A3C4
+  tearproof replay my-store/mine/concurrency/1/5b0a1f00c2d4e6a8/A4B2A1 my-store.toml
+
+Exit: 1 the anomaly is there · 0 it is not · 2 the definition has changed · 3 the execution went
+another way")]
+pub struct ReplayOptions {
+    /// The token, as a witness names it.
+    pub token: String,
+
+    /// The definition, where the scenario is not built in.
+    #[arg(value_name = "FILE.toml")]
+    pub file: Option<String>,
+
+    /// Make the state directory here. Default: the current directory.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   tearproof run
   tearproof run progress index --seed 7
   tearproof run run-lock --strategy lock-stale-unlink --budget 20s
+  tearproof run index --engine explore --dir /dev/shm
   tearproof run my-store.toml --dir /dev/shm --out results")]
 pub struct RunOptions {
     /// Built-in scenarios by name, or definition files by path. Default: all built-in scenarios.

@@ -7,6 +7,7 @@ mod doctor;
 mod hidden;
 mod list;
 mod progress;
+mod replay;
 mod rest;
 mod run;
 mod schedule;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Run(options) => run::run(&options, color),
         Command::List { what } => list::list(what, color),
+        Command::Replay(options) => replay::replay(&options, color),
         Command::Check(options) => check::check(&options, color),
         Command::Doctor => doctor::doctor(color),
         Command::Validate { file } => check::validate(&file),

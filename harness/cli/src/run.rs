@@ -12,9 +12,9 @@ use tearproof_core::plan::{Plan, mix};
 use tearproof_core::run::{Directory, Host, Run, ScenarioRun, StrategyRun, Tool};
 use tearproof_core::scenario::Scenario;
 use tearproof_core::verdict::{Finding, Findings};
-use tearproof_engine::{explore, host};
 use tearproof_engine::process::{Executable, Interrupt, StateRoot};
 use tearproof_engine::stress::{self, Measured, Surroundings};
+use tearproof_engine::{explore, host};
 use tearproof_reports::terminal;
 
 use crate::args::RunOptions;
@@ -107,8 +107,7 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
                             continue;
                         }
                         let run = if engine == Engine::Explore { explore::explore } else { stress::run };
-                        let measured =
-                            run_plan(run, &plan, root, &executable, &interrupt, keep.as_deref());
+                        let measured = run_plan(run, &plan, root, &executable, &interrupt, keep.as_deref());
                         for problem in &measured.problems {
                             let row = format!("{} · {} · {hazard}", scenario.name, entry.strategy);
                             progress.say(&format!("{row}: {problem}"));

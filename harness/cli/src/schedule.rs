@@ -107,7 +107,11 @@ pub fn built_in() -> Result<Vec<Scenario>, Failure> {
     definition::built_in().iter().map(|(name, _)| load_one(name)).collect()
 }
 
-fn load_one(name: &str) -> Result<Scenario, Failure> {
+/// A scenario: built in, by its name, or a definition, by its path.
+///
+/// # Errors
+/// Where there is none, and the mistakes of a definition.
+pub fn load_one(name: &str) -> Result<Scenario, Failure> {
     let usage = |errors: DefinitionErrors| Failure::Usage(Box::new(errors));
     if let Some(scenario) = definition::load_built_in(name, &Registry) {
         return scenario.map_err(usage);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::CpuSet;
 use tearproof_core::claim::Guarantee;
-use tearproof_core::history::Failure;
+use tearproof_core::history::{Failure, Phase};
 use tearproof_core::object::Operation;
 use tearproof_core::plan::Plan;
 use tearproof_core::scenario::{ClientRole, Lifetime, LockBefore, StateBefore, Via};
@@ -30,10 +30,10 @@ use super::token::{Token, digest_of};
 use super::watchdog::Watchdog;
 use super::witness::timeline;
 use crate::process::StateRoot;
-use crate::record::{Death, Drain, RawEvent, SharedMemory, Start, ring_at};
+use crate::record::{Death, Drain, RawEvent, RawPayload, SharedMemory, Start, ring_at};
 use crate::stress::execution::{Stage, tear_what_came_back};
 use crate::stress::{Measured, Surroundings};
-use crate::worker::{Control, EXECUTION, Layout, Opener, Specification};
+use crate::worker::{Control, EXECUTION, Layout, Opener, PartKind, Specification};
 
 /// How long a client may stay away from the gate.
 const HANG: Duration = Duration::from_secs(5);
@@ -83,6 +83,15 @@ pub fn explore(plan: &Plan, root: &StateRoot, surroundings: &mut Surroundings<'_
     Measured { cells: ledger.cells(plan.hazard, &reach), problems, ..Measured::default() }
 }
 
+/// The plan that a token was made with, if the one that is given has the same definition.
+pub fn plan_of(token: &Token, plan: &Plan) -> Option<Plan> {
+    let mut plan = scaled(plan);
+    (digest_of(&plan.scenario) == token.definition).then(|| {
+        plan.scenario.explore.operations = token.operations;
+        plan
+    })
+}
+
 /// An execution that was run again.
 pub struct Replayed {
     /// What was found in it.
@@ -93,7 +102,7 @@ pub struct Replayed {
     pub diverged: Option<usize>,
 }
 
-/// Runs the execution of a token again. The plan is that of the token's scenario and strategy.
+/// Runs the execution of a token again. The plan comes from [`plan_of`].
 ///
 /// # Errors
 /// When it cannot be run.
@@ -103,8 +112,7 @@ pub fn replay(
     root: &StateRoot,
     surroundings: &mut Surroundings<'_>,
 ) -> Result<Replayed, ArenaError> {
-    let plan = scaled(plan);
-    Stand::with(&plan, root, surroundings, |stand, surroundings| stand.replay(schedule, surroundings))
+    Stand::with(plan, root, surroundings, |stand, surroundings| stand.replay(schedule, surroundings))
 }
 
 /// The plan with as many clients as can be explored: [`WRITERS_MAX`] that change the state, of
@@ -213,7 +221,15 @@ impl Stand<'_, '_> {
         // Children run where their parent does.
         let _pinned = Pinned::begin();
         let roots: Vec<PathBuf> = [Some(state), plan.other_dir.clone()].into_iter().flatten().collect();
-        let arena = Arena::start(launch, &roots)?;
+        let mut arena = Arena::start(launch, &roots)?;
+        let planter = specification.processes.iter().position(|part| part.kind == PartKind::Planter);
+        match (planter, &plan.scenario.before.lock) {
+            (Some(_), LockBefore::LiveHolder) => {
+                return Err(ArenaError::Client("a holder that lives is not explored yet".to_owned()));
+            }
+            (Some(planter), _) => arena.plant(planter)?,
+            (None, _) => {}
+        }
         let threads = arena.clients();
         work(&mut Stand { plan, stage, memory: &memory, layout, arena, threads }, surroundings)
     }
@@ -385,6 +401,18 @@ impl Bench<'_> {
         surroundings: &mut Surroundings<'_>,
     ) -> Result<(), ArenaError> {
         let mut recount = self.recount(arena)?;
+        for event in recount.events.iter().filter(|event| event.phase != Phase::Invoke) {
+            match &event.payload {
+                RawPayload::Failed(_, message) => ledger.attempt(event.operation, Some(message)),
+                _ => ledger.attempt(event.operation, None),
+            }
+        }
+        for pending in &recount.deaths {
+            let invoked = recount.events.iter().rev().find(|event| event.client == pending.client);
+            if let Some(event) = invoked {
+                ledger.attempt(event.operation, Some("it waits for ever"));
+            }
+        }
         let mut signature = 0;
         let mut counted = false;
         let mut findings = Findings::new();

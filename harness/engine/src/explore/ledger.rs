@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use tearproof_core::claim::{AnomalyKind, Engine, Guarantee, Hazard};
+use tearproof_core::object::Operation;
 use tearproof_core::run::Cell;
 use tearproof_core::verdict::{Anomaly, Finding, Findings, Scope, Verdict};
 
@@ -44,6 +45,8 @@ pub(super) struct Ledger {
     /// Executions that were judged, by signature.
     judged: HashMap<u64, Vec<(Guarantee, Said)>>,
     executions: u64,
+    /// Operations by what was attempted: how many succeeded, and how the first that did not ended.
+    attempts: BTreeMap<Operation, (u64, Option<String>)>,
 }
 
 /// How the search ended, for the scope of the verdicts.
@@ -111,6 +114,25 @@ impl Ledger {
         }
     }
 
+    /// Notes how an operation ended: well, or not, and then in which words.
+    pub fn attempt(&mut self, operation: Operation, failure: Option<&str>) {
+        let (succeeded, first) = self.attempts.entry(operation).or_default();
+        match failure {
+            None => *succeeded += 1,
+            Some(failure) => {
+                first.get_or_insert_with(|| failure.to_owned());
+            }
+        }
+    }
+
+    /// An operation that never succeeded: nothing can be said of what nobody managed to do.
+    pub fn fruitless(&self) -> Option<String> {
+        self.attempts.iter().find(|(_, (succeeded, _))| *succeeded == 0).map(|(operation, (_, first))| {
+            let how = first.as_deref().unwrap_or("it did not return");
+            format!("no {operation} succeeded in any execution: {how}")
+        })
+    }
+
     /// Whether every guarantee that was looked at is known to be broken.
     pub fn all_broken(&self) -> bool {
         !self.guarantees.is_empty() && self.guarantees.values().all(|known| !known.anomalies.is_empty())
@@ -127,7 +149,7 @@ impl Ledger {
             .iter()
             .filter(|(_, known)| known.held > 0 || known.doubt.is_some() || !known.anomalies.is_empty())
             .map(|(&guarantee, known)| {
-                let limit = reach.doubt.clone().or_else(|| known.doubt.clone());
+                let limit = reach.doubt.clone().or_else(|| self.fruitless()).or_else(|| known.doubt.clone());
                 let verdict = if !known.anomalies.is_empty() {
                     Verdict::Violated
                 } else if limit.is_some() || self.executions == 0 {

@@ -128,6 +128,22 @@ pub(super) struct Player<'s> {
     lenient: bool,
 }
 
+/// The operation that comes at this place of a script: each kind as often in a row as it weighs, those
+/// that change something first.
+fn nth(role: &ClientRole, count: u32) -> Operation {
+    let weights: u32 = role.does.iter().map(|&(_, weight)| weight).sum();
+    let mut left = count % weights.max(1);
+    let reads = |operation: Operation| operation == Operation::Read;
+    let first = role.does.iter().filter(|(operation, _)| !reads(*operation));
+    for &(operation, weight) in first.chain(role.does.iter().filter(|(operation, _)| reads(*operation))) {
+        if left < weight {
+            return operation;
+        }
+        left -= weight;
+    }
+    role.does[0].0
+}
+
 impl Player<'_> {
     /// # Errors
     /// When the program that this client drives cannot be started any more: going on is pointless.
@@ -187,7 +203,7 @@ impl Player<'_> {
         let line = self.session.control.thread(self.thread);
         for count in 0..operations {
             line.operations().store(count + 1, Ordering::SeqCst);
-            let (operation, _) = role.does[count as usize % role.does.len()];
+            let operation = nth(role, count);
             self.perform(operation, None, role.hold);
         }
     }

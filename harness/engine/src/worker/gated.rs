@@ -39,6 +39,7 @@ impl Session<'_> {
         let part = &self.specification.processes[self.index];
         let line = self.control.thread(part.first_thread + thread);
         let mut seen = line.go().load(Ordering::SeqCst);
+        let mut _held = None;
         loop {
             seen = line.wait_for_go(seen);
             match part.kind {
@@ -53,7 +54,8 @@ impl Session<'_> {
                         player.perform(operation, None, Duration::ZERO);
                     }
                 })?,
-                PartKind::Planter => drop(self.take_lock(EXECUTION)?),
+                // Whoever planted it is killed while it has it.
+                PartKind::Planter => _held = Some(self.take_lock(EXECUTION)?),
                 PartKind::Server => self.serve_gated()?,
             }
         }

@@ -216,6 +216,19 @@ impl<'s> Arena<'s> {
         Ok(arena)
     }
 
+    /// Has the planter take the lock, kills it, and takes down the world that it leaves behind: from
+    /// now on every execution begins in it.
+    ///
+    /// # Errors
+    /// When the planter cannot have the lock.
+    pub fn plant(&mut self, planter: usize) -> Result<(), ArenaError> {
+        self.generation += 1;
+        self.run_alone(planter)?;
+        self.kill(planter)?;
+        self.snapshot = Snapshot::take(&self.roots, &mut self.tree)?;
+        Ok(())
+    }
+
     /// What went past the gate so far: each of them makes a verdict inconclusive.
     pub fn escapes(&self) -> &[String] {
         &self.escapes
@@ -293,7 +306,7 @@ impl<'s> Arena<'s> {
                 self.locks.is_free(file.inode, *kind, owner, *request, Range::new(*start, *length))
             }
             Call::Sleep { .. } => self.may_wake(index),
-            Call::Futex { .. } => thread.nap.is_woken(),
+            Call::Futex { .. } => self.may_wake(index),
             call if !self.gates.is_empty() && pending.half.is_none() => {
                 match self.writes_to(thread.process, call) {
                     Some(inode) => !self.gates.iter().any(|(gate, _)| *gate == inode),
@@ -368,7 +381,7 @@ impl<'s> Arena<'s> {
                 .threads
                 .iter()
                 .any(|thread| thread.process == process && matches!(thread.state, State::Running));
-            if !running {
+            if !running && self.processes[process].births == 0 {
                 return Ok(());
             }
             let Some(notification) = self.receive(process)? else {
@@ -428,6 +441,8 @@ impl<'s> Arena<'s> {
         if let Some(index) = known {
             return index;
         }
+        let births = &mut self.processes[process].births;
+        *births = births.saturating_sub(1);
         let born = self.threads.iter().filter(|thread| thread.process == process).count() as u16;
         // A place that somebody left is taken again, so that births are numbered alike each time.
         let left = self
@@ -473,7 +488,8 @@ impl<'s> Arena<'s> {
                 .threads
                 .iter()
                 .any(|thread| thread.process == process && matches!(thread.state, State::AtGate(_)));
-            let playing = !matches!(self.specification.processes[process].kind, PartKind::Server);
+            let kind = self.specification.processes[process].kind;
+            let playing = !matches!(kind, PartKind::Server | PartKind::Planter);
             if playing && (stuck || !self.processes[process].is_alive()) {
                 self.respawn(process)?;
             }

@@ -68,6 +68,8 @@ pub(super) struct Process {
     pub listener: Listener,
     pub memory: ClientMemory,
     pub descriptors: Descriptors,
+    /// Threads that were started and have not come to the gate yet.
+    pub births: u32,
     /// The current directory, where it is in the state directory.
     pub directory: Option<Inode>,
     pub umask: u32,
@@ -180,6 +182,7 @@ impl Arena<'_> {
                 listener,
                 memory,
                 descriptors: Descriptors::default(),
+                births: 0,
                 directory: None,
                 umask: current_umask(),
                 lines: Vec::new(),
@@ -266,14 +269,20 @@ impl Arena<'_> {
         }
     }
 
-    /// Kills a process and starts it anew.
-    pub(super) fn respawn(&mut self, index: usize) -> Result<(), ArenaError> {
+    /// Kills a process, and leaves its place empty.
+    pub(super) fn kill(&mut self, index: usize) -> Result<(), ArenaError> {
         for thread in self.threads.iter_mut().filter(|thread| thread.process == index) {
             thread.state = State::Gone;
         }
         let process = &mut self.processes[index];
+        process.descriptors.clear();
         let _ = process.child.kill();
-        process.child.wait().map_err(ArenaError::environment("reaping a client process"))?;
+        process.child.wait().map(drop).map_err(ArenaError::environment("reaping a client process"))
+    }
+
+    /// Kills a process and starts it anew.
+    pub(super) fn respawn(&mut self, index: usize) -> Result<(), ArenaError> {
+        self.kill(index)?;
         self.spawn(index)
     }
 }

@@ -43,13 +43,11 @@ pub(super) struct Nap {
     seen: Vec<Object>,
     /// Something of that has changed since; or, at a futex, somebody woke it.
     woken: bool,
+    /// The wait at a futex has an end.
+    timed: bool,
 }
 
 impl Nap {
-    pub const fn is_woken(&self) -> bool {
-        self.woken
-    }
-
     /// The object by which whoever wakes a thread comes before its waking up.
     fn object(&self, thread: u16) -> Object {
         Object { kind: ObjectKind::Channel, key: digest(&("nap", thread, self.count)) }
@@ -66,8 +64,8 @@ impl Arena<'_> {
     ) -> Result<(), ArenaError> {
         let process = self.threads[index].process;
         match call {
-            Call::Futex { address, operation, value, .. } => {
-                self.futex(index, notification, address, operation, value)
+            Call::Futex { address, operation, value, timeout, .. } => {
+                self.futex(index, notification, [address, timeout], operation, value)
             }
             Call::Sleep { nanoseconds, absolute, clock } => {
                 self.lie_down(index, clock, nanoseconds, absolute);
@@ -100,8 +98,27 @@ impl Arena<'_> {
                 self.processes[process].directory = None;
                 self.pass(index, &notification, Answer::Continue)
             }
+            Call::Other { number, .. } => {
+                self.note_birth(process, number, &notification);
+                self.pass(index, &notification, Answer::Continue)
+            }
             _ => self.pass(index, &notification, Answer::Continue),
         }
+    }
+
+    /// A call that begins a thread: two will come to the gate.
+    fn note_birth(&mut self, process: usize, number: i64, notification: &Notification) {
+        let memory = &self.processes[process].memory;
+        let flags = match number {
+            libc::SYS_clone => notification.arguments[0],
+            libc::SYS_clone3 => memory.read_u64(notification.arguments[0]).unwrap_or(0),
+            _ if starts_process(number) => 0,
+            _ => return,
+        };
+        if flags & libc::CLONE_THREAD as u64 == 0 {
+            self.note_escape("a client started another process, which is not followed yet");
+        }
+        self.processes[process].births += 1;
     }
 
     fn pass(&mut self, index: usize, notification: &Notification, answer: Answer) -> Result<(), ArenaError> {
@@ -169,16 +186,24 @@ impl Arena<'_> {
         }
     }
 
-    /// Whether a nap may end now.
+    /// Whether a nap, or a wait at a futex, may end now.
     pub(super) fn may_wake(&self, index: usize) -> bool {
-        let nap = &self.threads[index].nap;
+        let thread = &self.threads[index];
+        let nap = &thread.nap;
+        if let State::AtGate(Pending { call: Call::Futex { .. }, .. }) = &thread.state
+            && !nap.timed
+        {
+            return nap.woken;
+        }
         nap.woken || nap.left > 0 && nap.until_ns - nap.clock_ns.min(nap.until_ns) <= JITTER_NS
     }
 
     /// Who wakes up when nobody else can go on.
     pub(super) fn first_to_wake(&self) -> Option<usize> {
-        let asleep = |index: &usize| {
-            matches!(&self.threads[*index].state, State::AtGate(Pending { call: Call::Sleep { .. }, .. }))
+        let asleep = |index: &usize| match &self.threads[*index].state {
+            State::AtGate(Pending { call: Call::Sleep { .. }, .. }) => true,
+            State::AtGate(Pending { call: Call::Futex { .. }, .. }) => self.threads[*index].nap.timed,
+            _ => false,
         };
         (0..self.threads.len())
             .filter(asleep)
@@ -204,6 +229,19 @@ impl Arena<'_> {
                     footprint,
                     potential: SmallVec::new(),
                     ending: Ending::Answer(Answer::Value(0)),
+                    yields: true,
+                })
+            }
+            Call::Futex { .. } if !self.threads[index].nap.woken => {
+                // Nobody came: the time is over.
+                let until_ns = self.threads[index].nap.until_ns;
+                self.threads[index].nap.left = self.threads[index].nap.left.saturating_sub(1);
+                self.threads[index].nap.seen.clear();
+                self.advance(index, until_ns);
+                Ok(Effect {
+                    footprint,
+                    potential: SmallVec::new(),
+                    ending: Ending::Answer(Answer::Errno(libc::ETIMEDOUT)),
                     yields: true,
                 })
             }
@@ -258,7 +296,7 @@ impl Arena<'_> {
         &mut self,
         index: usize,
         notification: Notification,
-        address: u64,
+        [address, timeout]: [u64; 2],
         operation: i32,
         value: u32,
     ) -> Result<(), ArenaError> {
@@ -284,9 +322,18 @@ impl Arena<'_> {
                 if now.ok() != Some(value) {
                     return self.pass(index, &notification, Answer::Errno(libc::EAGAIN));
                 }
-                let nap = &mut self.threads[index].nap;
-                nap.woken = false;
-                nap.count += 1;
+                let memory = &self.processes[process].memory;
+                let until = (timeout != 0)
+                    .then(|| Some((memory.read_u64(timeout).ok()?, memory.read_u64(timeout + 8).ok()?)))
+                    .flatten()
+                    .map(|(seconds, nanoseconds)| seconds.saturating_mul(1_000_000_000) + nanoseconds);
+                let clock = match operation & libc::FUTEX_CLOCK_REALTIME {
+                    0 => libc::CLOCK_MONOTONIC,
+                    _ => libc::CLOCK_REALTIME,
+                };
+                let absolute = command == libc::FUTEX_WAIT_BITSET;
+                self.lie_down(index, clock, until.unwrap_or(0), absolute);
+                self.threads[index].nap.timed = until.is_some();
                 self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
                 Ok(())
             }
@@ -360,4 +407,15 @@ impl Arena<'_> {
             _ => None,
         }
     }
+}
+
+/// Calls that begin a process.
+#[cfg(target_arch = "x86_64")]
+const fn starts_process(number: i64) -> bool {
+    matches!(number, libc::SYS_fork | libc::SYS_vfork)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+const fn starts_process(_: i64) -> bool {
+    false
 }

@@ -117,8 +117,8 @@ impl Projected {
     }
 
     /// What the code under test is told: the matrix, and the other edges where steps are outside.
-    fn tell(&self, order: &mut ProjectedOrder, edges_outside: bool) {
-        order.clear();
+    fn tell(&self, edges_outside: bool) -> ProjectedOrder {
+        let mut order = ProjectedOrder::default();
         for (nth, &(thread, returned)) in self.operations.iter().enumerate() {
             assert_eq!(order.operation(ThreadId(thread as u16), returned), Ok(nth));
         }
