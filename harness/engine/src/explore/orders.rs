@@ -78,8 +78,7 @@ pub enum Ending<B> {
     Stopped(B),
 }
 
-/// The happens-before order of an execution, projected onto invocations and returns. Kept from
-/// execution to execution for its buffers.
+/// The happens-before order of an execution, projected onto invocations and returns.
 #[derive(Debug, Default)]
 pub struct ProjectedOrder {
     operations: Vec<Operation>,

@@ -139,6 +139,7 @@ impl Projected {
                 }
             }
         }
+        order
     }
 
     /// The moments that histories have, by index.
@@ -262,8 +263,7 @@ proptest! {
     #[test]
     fn every_maximal_order_is_found_once_from_the_matrix_alone(execution in executions(0)) {
         let projected = execution.project();
-        let mut order = ProjectedOrder::default();
-        projected.tell(&mut order, false);
+        let mut order = projected.tell(false);
         prop_assert_eq!(agree(&projected, &mut order, RealTimeOrders::minimal), Ok(()));
         for index in 0..2 * projected.operations.len() {
             prop_assert_eq!(order.all_before(Moment::at(index)), projected.before[&index]);
@@ -273,8 +273,7 @@ proptest! {
     #[test]
     fn every_maximal_order_is_found_once_with_steps_outside_operations(execution in executions(2)) {
         let projected = execution.project();
-        let mut order = ProjectedOrder::default();
-        projected.tell(&mut order, true);
+        let mut order = projected.tell(true);
         prop_assert_eq!(agree(&projected, &mut order, RealTimeOrders::minimal), Ok(()));
     }
 
@@ -288,10 +287,9 @@ proptest! {
 /// Groups many executions by signature and returns how many groups there are.
 fn grouped(executions: &[Execution], sign: impl Fn(&RealTimeOrders) -> u64) -> Result<usize, String> {
     let mut groups: BTreeMap<u64, BTreeSet<Precedences>> = BTreeMap::new();
-    let mut order = ProjectedOrder::default();
     for execution in executions {
         let projected = execution.project();
-        projected.tell(&mut order, true);
+        let mut order = projected.tell(true);
         let signature = sign(order.close().map_err(|error| error.to_string())?);
         let precedences = maximal(&projected.all());
         let known = groups.entry(signature).or_insert_with(|| precedences.clone());
@@ -332,8 +330,7 @@ fn strangers() -> Execution {
 
 fn tried(execution: &Execution, choose: impl Fn(&RealTimeOrders, u64) -> u64) -> Result<(), String> {
     let projected = execution.project();
-    let mut order = ProjectedOrder::default();
-    projected.tell(&mut order, true);
+    let mut order = projected.tell(true);
     agree(&projected, &mut order, choose)
 }
 
@@ -357,8 +354,7 @@ fn canary_a_search_that_takes_the_first_choice_only_is_caught() {
 #[test]
 fn canary_a_conflict_that_is_forgotten_is_caught() {
     let projected = write_after_write().project();
-    let mut order = ProjectedOrder::default();
-    strangers().project().tell(&mut order, true);
+    let mut order = strangers().project().tell(true);
     agree(&projected, &mut order, RealTimeOrders::minimal).expect_err("orders that there are not");
 }
 
@@ -390,7 +386,6 @@ fn all_turns(left: [u8; 3], turns: &mut Vec<u8>, visit: &mut impl FnMut(&[u8])) 
 #[test]
 fn two_writers_and_a_reader_have_90_classes_with_18552_real_time_orders_of_which_90_are_maximal() {
     let mut classes = BTreeMap::new();
-    let mut order = ProjectedOrder::default();
     // A turn is a whole operation: the rename or the open with what is private around it. Private
     // steps change no class, which the next test shows, so these turns give every class.
     all_turns([2; 3], &mut Vec::new(), &mut |operations| {
@@ -403,7 +398,7 @@ fn two_writers_and_a_reader_have_90_classes_with_18552_real_time_orders_of_which
             left[usize::from(thread)] -= 1;
         }
         let projected = writers_and_a_reader(&turns).project();
-        projected.tell(&mut order, false);
+        let mut order = projected.tell(false);
         let orders = order.close().expect("an order");
         let (maximal, ending) = orders.visit(u64::MAX, |_| ControlFlow::<Infallible>::Continue(()));
         assert_eq!(ending, Ending::Exhausted);
@@ -417,7 +412,6 @@ fn two_writers_and_a_reader_have_90_classes_with_18552_real_time_orders_of_which
 #[test]
 fn interleaving_private_steps_too_gives_no_other_classes() {
     let mut classes = BTreeSet::new();
-    let mut order = ProjectedOrder::default();
     let mut schedules = 0;
     // One private step for each operation. A turn is a step and the moment beside it, the invocation
     // before an operation's first or the return after its last.
@@ -436,7 +430,7 @@ fn interleaving_private_steps_too_gives_no_other_classes() {
             threads: vec![(vec![write(1); 2], true), (vec![write(2); 2], true), (vec![read; 2], true)],
             turns,
         };
-        execution.project().tell(&mut order, false);
+        let mut order = execution.project().tell(false);
         classes.insert(order.close().expect("an order").signature(&[]));
     });
     assert_eq!((schedules, classes.len()), (34_650, 90));
@@ -509,8 +503,6 @@ fn what_contradicts_itself_is_an_error() {
     order.before(Moment::Return(0), Moment::Invoke(1));
     order.follows(1, 0);
     assert!(matches!(order.close(), Err(OrderError::Contradiction(_))));
-    order.clear();
-    assert!(order.close().is_ok());
 }
 
 #[test]
@@ -535,11 +527,11 @@ fn a_signature_tells_orders_threads_and_results_apart() {
     order.follows(0, 1);
     let ordered = order.close().expect("an order").signature(&[1, 2]);
     assert_ne!(ordered, free);
-    order.clear();
+    let mut order = ProjectedOrder::default();
     order.operation(ThreadId(0), true).expect("room");
     order.operation(ThreadId(1), false).expect("room");
     assert_ne!(order.close().expect("an order").signature(&[1, 2]), free);
-    order.clear();
+    let mut order = ProjectedOrder::default();
     order.operation(ThreadId(0), true).expect("room");
     order.operation(ThreadId(2), true).expect("room");
     assert_ne!(order.close().expect("an order").signature(&[1, 2]), free);
@@ -551,12 +543,11 @@ fn a_signature_tells_orders_threads_and_results_apart() {
 #[ignore = "measures"]
 fn what_a_class_costs() {
     let measure = |name: &str, threads: usize, each: usize, independent: usize| {
-        let mut order = ProjectedOrder::default();
         let begun = std::time::Instant::now();
         let rounds = 20_000;
         let mut found = 0;
         for _ in 0..rounds {
-            order.clear();
+            let mut order = ProjectedOrder::default();
             for nth in 0..each * threads {
                 order.operation(ThreadId((nth % threads) as u16), true).expect("room");
             }
