@@ -1,6 +1,7 @@
 //! The command as its users meet it: real processes, real signals, real files.
 
 mod command;
+mod explore;
 mod results;
 mod signals;
 mod trouble;

@@ -199,3 +199,42 @@ fn an_unknown_scenario_or_strategy_is_told_with_what_there_is() {
     assert_eq!(strategy.code(), 2);
     assert!(strategy.stderr().contains("temp-rename"), "{}", strategy.stderr());
 }
+
+#[test]
+fn a_program_that_never_answers_is_not_recommended() {
+    let place = Place::new();
+    place.file(
+        "silent.py",
+        "import sys, time, json\nsys.stdin.readline()\nprint(json.dumps({'t': 'ready', 'proto': 1, 'name': 'silent', 'ops': ['read', 'update']}), flush=True)\ntime.sleep(1000)\n",
+    );
+    place.file(
+        "silent.toml",
+        r#"
+name    = "silent"
+summary = "a worker that greets and never answers"
+source  = "a test"
+strategies = ["mine"]
+
+[state]
+file   = "index.json"
+format = "json"
+object = "set"
+
+[[client]]
+role  = "agent"
+count = 2
+does  = { update = 1 }
+
+[strategy.mine]
+worker  = ["python3", "silent.py"]
+claims  = ["no-lost-updates@concurrency"]
+timeout = "300 ms"
+
+[stress]
+hang = "500 ms"
+"#,
+    );
+    let finished = place.run(&["run", "silent.toml", "--budget", "2s"]);
+    assert_eq!(finished.code(), 3, "{}{}", finished.stdout(), finished.stderr());
+    assert!(finished.stdout().contains("succeeded"), "{}", finished.stdout());
+}

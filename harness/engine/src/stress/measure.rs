@@ -25,7 +25,8 @@ pub struct Measurements {
     latency: BTreeMap<Operation, Histogram<u64>>,
     torn: TornReads,
     errors: HashMap<(Operation, Hazard, String), u64>,
-    pending: HashMap<u32, u64>,
+    /// By client: when its operation under way was due, and which it is.
+    pending: HashMap<u32, (u64, Operation)>,
     tried: BTreeMap<Operation, Tried>,
 }
 
@@ -61,10 +62,11 @@ impl Measurements {
             last_ns = last_ns.max(event.time_ns);
             match event.phase {
                 Phase::Invoke => {
-                    self.pending.insert(event.client, event.intended_ns.unwrap_or(event.time_ns));
+                    let due_ns = event.intended_ns.unwrap_or(event.time_ns);
+                    self.pending.insert(event.client, (due_ns, event.operation));
                 }
                 Phase::Ok => {
-                    let Some(begun_ns) = self.pending.remove(&event.client) else { continue };
+                    let Some((begun_ns, _)) = self.pending.remove(&event.client) else { continue };
                     if begun_ns >= self.since_ns {
                         self.completed(event, begun_ns);
                     }
@@ -74,6 +76,9 @@ impl Measurements {
                     self.failed(event, hazard);
                 }
             }
+        }
+        for (_, operation) in self.pending.drain().map(|(_, pending)| pending) {
+            self.tried.entry(operation).or_default().fail("it never returned");
         }
         self.torn.elapsed_ns += last_ns.saturating_sub(go_ns.max(self.since_ns));
     }
@@ -85,7 +90,8 @@ impl Measurements {
         };
         match (event.phase, failure) {
             (Phase::Ok, _) => self.tried.entry(event.operation).or_default().succeeded += 1,
-            (_, Some((Failure::Error, message))) => {
+            // That nobody answered is no answer to what others do either.
+            (_, Some((Failure::Error | Failure::TimedOut, message))) => {
                 self.tried.entry(event.operation).or_default().fail(message)
             }
             (_, Some((Failure::Killed, message))) if hazard != Hazard::Kill => {

@@ -1,0 +1,130 @@
+//! The explore engine as its users meet it: canaries are found by their names, sound strategies are
+//! verified, and what was found can be run again.
+
+use serde_json::Value;
+
+use crate::command::Place;
+
+/// All cells of the explore engine: strategy, guarantee, the cell.
+fn cells(run: &Value) -> Vec<(String, String, &Value)> {
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let mut cells = Vec::new();
+    for scenario in run["scenarios"].as_array().expect("scenarios") {
+        for strategy in scenario["strategies"].as_array().expect("strategies") {
+            for cell in strategy["verdicts"].as_array().expect("verdicts") {
+                assert_eq!(cell["engine"], "explore");
+                cells.push((text(&strategy["name"]), text(&cell["guarantee"]), cell));
+            }
+        }
+    }
+    cells
+}
+
+fn explore(place: &Place, scenario: &str, strategies: &[&str]) -> Value {
+    let mut arguments = vec!["run", scenario, "--engine", "explore", "--budget", "60s", "--seed", "1"];
+    for strategy in strategies {
+        arguments.extend(["--strategy", strategy]);
+    }
+    let finished = place.run(&arguments);
+    assert!([0, 3].contains(&finished.code()), "{}{}", finished.stdout(), finished.stderr());
+    assert_eq!(place.left_behind(), Vec::<String>::new());
+    place.run_json()
+}
+
+fn expect_violated(run: &Value, strategy: &str, guarantee: &str, anomaly: &str) -> String {
+    let all = cells(run);
+    let (_, _, cell) = all
+        .iter()
+        .find(|(name, about, _)| name == strategy && about == guarantee)
+        .unwrap_or_else(|| panic!("{strategy} {guarantee} was not looked at"));
+    assert_eq!(cell["verdict"], "violated", "{strategy} {guarantee}: {cell}");
+    let anomalies = cell["anomalies"].as_array().expect("anomalies");
+    let found = anomalies.iter().find(|found| found["kind"] == anomaly);
+    let found = found.unwrap_or_else(|| panic!("{strategy} {guarantee}: no {anomaly} in {cell}"));
+    found["witness"]["replay"].as_str().expect("a token").to_owned()
+}
+
+fn expect_verified(run: &Value, strategy: &str) {
+    let mut seen = 0;
+    for (name, guarantee, cell) in cells(run).into_iter().filter(|(name, ..)| name == strategy) {
+        assert_eq!(cell["verdict"], "verified", "{name} {guarantee}: {cell}");
+        assert_eq!(cell["scope"]["exhausted"], true);
+        assert_eq!(cell["scope"]["operations"], 2);
+        seen += 1;
+    }
+    assert!(seen > 2, "{strategy} was hardly looked at");
+}
+
+#[test]
+fn locks_that_keep_all_updates_are_verified_and_those_that_lose_some_are_caught() {
+    let place = Place::new();
+    let run = explore(
+        &place,
+        "index",
+        &["flock-sibling", "flock-in-place", "posix-lock", "ofd-lock", "flock-replaced-file", "temp-rename"],
+    );
+    for sound in ["flock-sibling", "flock-in-place", "posix-lock", "ofd-lock"] {
+        expect_verified(&run, sound);
+    }
+    for broken in ["flock-replaced-file", "temp-rename"] {
+        expect_violated(&run, broken, "no-lost-updates", "lost-update");
+    }
+}
+
+#[test]
+fn a_file_that_is_truncated_or_overwritten_tears_reads_and_a_renamed_one_does_not() {
+    let place = Place::new();
+    let run = explore(&place, "progress", &["in-place-truncate", "in-place-overwrite", "write-file-atomic"]);
+    expect_violated(&run, "in-place-truncate", "atomic-reads", "torn-read");
+    expect_violated(&run, "in-place-overwrite", "atomic-reads", "torn-read");
+    expect_verified(&run, "write-file-atomic");
+}
+
+#[test]
+fn the_narrow_window_of_two_stealers_is_found() {
+    let place = Place::new();
+    let strategies = ["lock-stale-unlink", "lock-stale-rename", "lock-stale-guarded", "lock-flock"];
+    let run = explore(&place, "run-lock-stale", &strategies);
+    expect_violated(&run, "lock-stale-unlink", "mutual-exclusion", "two-holders");
+    expect_violated(&run, "lock-stale-rename", "mutual-exclusion", "two-holders");
+    for (name, guarantee, cell) in cells(&run) {
+        if ["lock-stale-guarded", "lock-flock"].contains(&name.as_str()) {
+            assert_eq!(cell["verdict"], "verified", "{name} {guarantee}: {cell}");
+        }
+    }
+}
+
+#[test]
+fn a_program_that_maps_its_file_is_not_judged() {
+    let place = Place::new();
+    let run = explore(&place, "progress", &["sqlite-wal"]);
+    for (_, guarantee, cell) in cells(&run) {
+        assert_eq!(cell["verdict"], "inconclusive", "{guarantee}");
+        assert!(cell["scope"]["limit"].as_str().expect("a reason").contains("mapped"), "{cell}");
+    }
+}
+
+#[test]
+fn a_witness_is_the_same_each_time_it_is_replayed() {
+    let place = Place::new();
+    let run = explore(&place, "index", &["flock-replaced-file"]);
+    let token = expect_violated(&run, "flock-replaced-file", "no-lost-updates", "lost-update");
+    let first = place.run(&["replay", &token]);
+    assert_eq!(first.code(), 1, "{}{}", first.stdout(), first.stderr());
+    assert!(first.stdout().contains("lost-update"), "{}", first.stdout());
+    for _ in 0..20 {
+        assert_eq!(place.run(&["replay", &token]).stdout(), first.stdout());
+    }
+    assert_eq!(place.left_behind(), Vec::<String>::new());
+}
+
+#[test]
+fn a_token_of_another_definition_is_refused() {
+    let place = Place::new();
+    let finished = place.run(&["replay", "index/flock-sibling/concurrency/2/0000000000000001/A3B2"]);
+    assert_eq!(finished.code(), 2);
+    assert!(finished.stderr().contains("is not the one"), "{}", finished.stderr());
+    let finished = place.run(&["replay", "nonsense"]);
+    assert_eq!(finished.code(), 2);
+    assert!(finished.stderr().contains("is no replay token"), "{}", finished.stderr());
+}
