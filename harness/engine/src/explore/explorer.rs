@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::thread::CpuSet;
@@ -24,7 +24,7 @@ use super::arena::{Arena, ArenaError, Launch};
 use super::ledger::{Found, Ledger, Reach};
 use super::recount::{Recount, RecountError};
 use super::search::schedule::{Replayed as Rerun, replay as rerun};
-use super::search::{Continue, End, Limits, Trace, dpor, preemption};
+use super::search::{Continue, End, Limits, Searched, Trace, brute, dpor, preemption};
 use super::system::{System, ThreadId};
 use super::token::{Token, digest_of};
 use super::watchdog::Watchdog;
@@ -113,6 +113,43 @@ pub fn replay(
     surroundings: &mut Surroundings<'_>,
 ) -> Result<Replayed, ArenaError> {
     Stand::with(plan, root, surroundings, |stand, surroundings| stand.replay(schedule, surroundings))
+}
+
+/// Which executions of a plan are run by [`every_execution`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    /// All of them.
+    None,
+    /// One of each class.
+    Optimal,
+}
+
+/// Runs executions of a plan, at most so many, without judging them, and calls `visit` after each with the state
+/// directory as it is then and a digest of the execution's class: for comparing searches with each
+/// other.
+///
+/// # Errors
+/// When they cannot be run.
+pub fn every_execution(
+    plan: &Plan,
+    root: &StateRoot,
+    surroundings: &mut Surroundings<'_>,
+    reduction: Reduction,
+    most: u64,
+    mut visit: impl FnMut(&Path, u64),
+) -> Result<Searched, ArenaError> {
+    Stand::with(plan, root, surroundings, |stand, _| {
+        let state = stand.stage.specification.context(EXECUTION, 0).dir;
+        let limits = Limits { executions: most, ..Limits::NONE };
+        let observe = |_: &mut Arena<'_>, trace: &Trace| {
+            visit(&state, trace.class());
+            Ok(Continue::Yes)
+        };
+        match reduction {
+            Reduction::None => brute::search(&mut stand.arena, limits, observe),
+            Reduction::Optimal => dpor::search(&mut stand.arena, limits, observe),
+        }
+    })
 }
 
 /// The plan with as many clients as can be explored: [`WRITERS_MAX`] that change the state, of

@@ -22,5 +22,5 @@ mod token;
 mod watchdog;
 mod witness;
 
-pub use explorer::{Replayed, explore, plan_of, replay};
+pub use explorer::{Reduction, Replayed, every_execution, explore, plan_of, replay};
 pub use token::{Token, TokenError, digest_of};

@@ -139,6 +139,11 @@ impl Locks {
         dropped
     }
 
+    /// Whether one of these owners holds anything on the inode.
+    pub fn any_of(&self, inode: Inode, owners: [Owner; 2]) -> bool {
+        self.held.iter().any(|held| held.inode == inode && owners.contains(&held.owner))
+    }
+
     /// Whether anybody holds anything.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()

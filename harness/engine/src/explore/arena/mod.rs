@@ -413,7 +413,10 @@ impl<'s> Arena<'s> {
         if self.concerns(process, &call) {
             // A close that gives nothing back, and a sync, are nobody else's business.
             let private = match &call {
-                Call::Close { .. } | Call::CloseRange { .. } => self.locks.is_empty(),
+                Call::Close { fd } => !self.gives_back(process, &[*fd]),
+                Call::CloseRange { first, last, .. } => {
+                    !self.gives_back(process, &self.processes[process].descriptors.between(*first, *last))
+                }
                 Call::Sync { .. } => true,
                 _ => false,
             };

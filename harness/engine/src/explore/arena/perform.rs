@@ -241,15 +241,15 @@ impl Arena<'_> {
                 if let Some(to) = to.filter(|to| to != fd) {
                     footprint = self.close(process, &[to]).footprint;
                 }
-                if *not_below > 0 {
-                    // The lowest number from there on is for the kernel to find.
-                    self.note_escape("a descriptor of the state directory was duplicated with F_DUPFD");
-                    return Ok(Effect::answer(footprint, Answer::Continue));
-                }
                 if *to == Some(*fd) {
                     return Ok(Effect::answer(footprint, Answer::Continue));
                 }
-                let ending = Ending::Descriptor { file, close_on_exec: *close_on_exec, at: *to };
+                let at = if *not_below > 0 {
+                    Some(self.processes[process].free_descriptor(*not_below))
+                } else {
+                    *to
+                };
+                let ending = Ending::Descriptor { file, close_on_exec: *close_on_exec, at };
                 Ok(Effect { footprint, potential: SmallVec::new(), ending, yields: false })
             }
             Call::Read { fd, into, offset } => {
@@ -555,6 +555,16 @@ impl Arena<'_> {
             ending: Ending::Descriptor { file, close_on_exec, at: None },
             yields: false,
         })
+    }
+
+    /// Whether closing these descriptors gives a lock back.
+    pub(super) fn gives_back(&self, process: usize, fds: &[i32]) -> bool {
+        let open = |fd: &i32| self.processes[process].descriptors.get(*fd);
+        !self.locks.is_empty()
+            && fds.iter().filter_map(open).any(|file| {
+                let owners = [Owner::Process(process as u32), Owner::OpenFile(file.number)];
+                self.locks.any_of(file.inode, owners)
+            })
     }
 
     /// Forgets descriptors that the client closes, and the locks that go with them.

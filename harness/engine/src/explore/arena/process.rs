@@ -106,6 +106,13 @@ impl Process {
         (line < self.line_count).then_some(self.first_line + line)
     }
 
+    /// The lowest number from this one on that is free in the process's table.
+    pub fn free_descriptor(&self, not_below: i32) -> i32 {
+        let pid = self.pid();
+        let taken = |fd: &i32| std::fs::symlink_metadata(format!("/proc/{pid}/fd/{fd}")).is_ok();
+        (not_below..).find(|fd| !taken(fd)).unwrap_or(not_below)
+    }
+
     /// Whether the process has not ended.
     pub fn is_alive(&self) -> bool {
         let mut poll = [rustix::event::PollFd::new(&self.pidfd, rustix::event::PollFlags::IN)];

@@ -10,24 +10,45 @@
 //! something else once a race is reversed: there the superset of all states is used, so the result
 //! is sound and not always optimal. A thread that waits for a lock is not enabled: the race is
 //! between those who take it, and the release between them hides nothing. And a sequence that
-//! cannot be run to its end, because a thread turns out to wait, is dropped.
+//! cannot be run to its end, because a thread turns out to wait, is dropped. How a race is reversed
+//! then is the matter of `reversal`.
 
-use super::super::access::{Footprint, cannot_pass};
 use super::super::system::{System, ThreadId, Waiting};
+use super::reversal::reverse;
 use super::trace::Trace;
-use super::wakeup::{Branch, Planned, insert, is_weak_initial};
+use super::wakeup::{Branch, Planned, Sequence, View, insert, is_weak_initial};
 use super::{Continue, Divergence, End, Limits, Searched, default_choice};
 
 /// A point of the search: what is known of the state after a prefix.
+#[derive(Default)]
 struct Point {
     /// Threads that need not be run from here: what they would begin has been seen.
     sleep: Vec<Planned>,
     /// What is still to be run. The first branch is the one under way.
     tree: Vec<Branch>,
-    /// The signature of the step that was taken from here, once it was.
-    signature: Option<u64>,
-    /// Nothing was run from here yet.
-    fresh: bool,
+    /// Something was run from here.
+    visited: bool,
+}
+
+impl Point {
+    /// Adds a sequence to what is to be run, unless somebody sleeps here that begins the same
+    /// executions.
+    fn plan(&mut self, sequence: &mut Sequence<'_>) {
+        if !self.sleep.iter().any(|asleep| is_weak_initial(&asleep.view(), sequence)) {
+            insert(&mut self.tree, sequence);
+        }
+    }
+
+    /// Gives up the first branch, since its thread has to wait.
+    fn drop_first(&mut self) {
+        let dropped = self.tree.remove(0);
+        // From a point that was not visited yet everything is going to be run anyway.
+        if self.visited {
+            for sequence in &dropped.instead {
+                self.plan(&mut sequence.iter().map(Planned::view).collect());
+            }
+        }
+    }
 }
 
 /// Runs one execution of each class, and shows each to the observer.
@@ -86,135 +107,97 @@ fn run<S: System>(
     searched: &mut Searched,
 ) -> Result<Ran, S::Error> {
     system.begin()?;
-    trace.clear();
-    loop {
-        let depth = trace.len();
+    // From the last point another step is taken than before.
+    trace.truncate(points.len().saturating_sub(1));
+    for (after, event) in trace.events().iter().enumerate() {
+        let thread = event.step.thread;
         system.enabled(enabled)?;
+        let disabled = !enabled.contains(&thread);
+        if disabled || system.step(thread)?.signature != event.step.signature {
+            return Ok(Ran::Diverged(Divergence { after, thread, disabled }));
+        }
+    }
+    loop {
+        system.enabled(enabled)?;
+        let depth = trace.len();
         if depth == points.len() {
             if enabled.is_empty() {
                 return Ok(Ran::Complete);
             }
-            points.push(point_after(points.last(), trace));
+            let point = point_after(points.last_mut(), trace);
+            points.push(point);
         }
-        let known = points.len() > depth + 1;
         let point = &mut points[depth];
-        let thread = loop {
-            match point.tree.first() {
-                Some(branch) if enabled.contains(&branch.step.thread) => break branch.step.thread,
-                Some(branch) if known || point.signature.is_some() => {
-                    let thread = branch.step.thread;
-                    return Ok(Ran::Diverged(Divergence { after: depth, thread, disabled: true }));
-                }
-                // It has to wait after all.
-                Some(_) => {
-                    point.tree.remove(0);
-                    searched.infeasible += 1;
-                }
-                None if !point.fresh => return Ok(Ran::BrokenOff),
-                None => {
-                    let asleep = |thread: &ThreadId| point.sleep.iter().any(|step| step.thread == *thread);
-                    enabled.retain(|thread| !asleep(thread));
-                    let Some(thread) = default_choice(enabled, trace.last_thread()) else {
-                        return Ok(Ran::BrokenOff);
-                    };
-                    // What it touches is not known yet, and nobody asks before it is.
-                    let step = Planned { thread, footprint: Footprint::new(), potential: None };
-                    point.tree.push(Branch::leaf(step));
-                    break thread;
-                }
-            }
-        };
-        let step = system.step(thread)?;
-        if point.signature.is_some_and(|signature| signature != step.signature) {
-            return Ok(Ran::Diverged(Divergence { after: depth, thread, disabled: false }));
+        while point.tree.first().is_some_and(|branch| !enabled.contains(&branch.step.thread)) {
+            point.drop_first();
+            searched.infeasible += 1;
         }
-        point.signature = Some(step.signature);
-        point.fresh = false;
+        if point.tree.is_empty() {
+            if point.visited {
+                return Ok(Ran::BrokenOff);
+            }
+            let asleep = |thread: &ThreadId| point.sleep.iter().any(|step| step.thread == *thread);
+            enabled.retain(|thread| !asleep(thread));
+            let Some(thread) = default_choice(enabled, trace.last_thread()) else {
+                return Ok(Ran::BrokenOff);
+            };
+            // What it touches is not known yet, and nobody asks before it is.
+            point.tree.push(Branch::leaf(Planned::new(thread, Default::default())));
+        }
         let planned = &mut point.tree[0].step;
-        planned.footprint.clone_from(&step.footprint);
-        planned.potential = None;
+        let step = system.step(planned.thread)?;
+        planned.seen(&step.footprint);
+        point.visited = true;
         trace.push(step);
     }
 }
 
 /// The point that is reached by the last step of the trace.
-fn point_after(before: Option<&Point>, trace: &Trace) -> Point {
+fn point_after(before: Option<&mut Point>, trace: &Trace) -> Point {
     let (Some(before), Some(event)) = (before, trace.events().last()) else {
-        return Point { sleep: Vec::new(), tree: Vec::new(), signature: None, fresh: true };
+        return Point::default();
     };
-    let taken = &before.tree[0];
+    let taken = &mut before.tree[0];
+    let step = taken.step.view();
     let sleep = before
         .sleep
         .iter()
-        .filter(|step| step.thread != event.step.thread && !step.may_conflict(&taken.step))
+        .filter(|asleep| asleep.thread != event.step.thread && !asleep.view().may_conflict(&step))
         .cloned()
         .collect();
-    Point { sleep, tree: taken.rest.clone(), signature: None, fresh: true }
+    Point { sleep, tree: std::mem::take(&mut taken.rest), visited: false }
 }
 
 /// Puts what reverses each race of an execution into the wake-up tree where it belongs.
 fn reverse_races(points: &mut [Point], trace: &Trace, waiting: &[Waiting]) {
-    let mut races = Vec::new();
-    for later in 0..trace.len() {
-        trace.races_of(later, &mut races);
-        let step = &trace.events()[later].step;
-        for &earlier in &races {
-            let potential = (!step.potential.is_empty()).then(|| step.potential.clone());
-            let last = Planned { thread: step.thread, footprint: step.footprint.clone(), potential };
-            reverse(points, trace, earlier, &last);
+    for (later, event) in trace.events().iter().enumerate() {
+        let last = View {
+            thread: event.step.thread,
+            footprint: &event.step.footprint,
+            potential: &event.step.potential,
+            mask: event.mask(),
+        };
+        for &earlier in trace.races_of(later) {
+            let point = &mut points[earlier];
+            reverse(trace, earlier, &last, Some(later), |sequence| point.plan(sequence));
         }
     }
     for Waiting { thread, footprint } in waiting {
-        trace.races_of_waiting(*thread, footprint, &mut races);
-        for &earlier in &races {
-            let last = Planned { thread: *thread, footprint: footprint.clone(), potential: None };
-            reverse(points, trace, earlier, &last);
+        let planned = Planned::new(*thread, footprint.clone());
+        for earlier in trace.races_of_waiting(*thread, footprint) {
+            let point = &mut points[earlier];
+            reverse(trace, earlier, &planned.view(), None, |sequence| point.plan(sequence));
         }
-    }
-}
-
-fn reverse(points: &mut [Point], trace: &Trace, earlier: usize, last: &Planned) {
-    let after: Vec<usize> =
-        (earlier + 1..trace.len()).filter(|&index| !trace.happens_before(earlier, index)).collect();
-    // Somebody else may take the lock in between that is waited for, and may not give it back
-    // without what comes after `earlier`: then nobody else is to have it first.
-    let in_the_way: Vec<usize> = after
-        .iter()
-        .copied()
-        .filter(|&index| {
-            let step = &trace.events()[index].step;
-            step.thread != last.thread && cannot_pass(&step.footprint, &last.footprint)
-        })
-        .collect();
-    if !in_the_way.is_empty() {
-        let freely = |&index: &usize| !in_the_way.iter().any(|&other| trace.happens_before(other, index));
-        plan(&mut points[earlier], trace, after.iter().copied().filter(freely), last);
-    }
-    plan(&mut points[earlier], trace, after.iter().copied(), last);
-}
-
-/// Puts these steps, and then the last one, into the tree of a point, unless somebody sleeps there
-/// that begins the same executions.
-fn plan(point: &mut Point, trace: &Trace, steps: impl Iterator<Item = usize>, last: &Planned) {
-    let mut sequence: Vec<Planned> = steps
-        .map(|index| {
-            let step = &trace.events()[index].step;
-            Planned { thread: step.thread, footprint: step.footprint.clone(), potential: None }
-        })
-        .collect();
-    sequence.push(last.clone());
-    if !point.sleep.iter().any(|asleep| is_weak_initial(asleep, &sequence)) {
-        insert(&mut point.tree, sequence);
     }
 }
 
 /// Goes back to the last point where something is left to be run.
 fn backtrack(points: &mut Vec<Point>, trace: &Trace) -> bool {
+    // An execution that was broken off may have left a point from which no step was taken.
     points.truncate(trace.len());
     while let Some(point) = points.last_mut() {
         let done = point.tree.remove(0);
         point.sleep.push(done.step);
-        point.signature = None;
         if !point.tree.is_empty() {
             return true;
         }

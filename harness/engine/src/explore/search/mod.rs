@@ -7,6 +7,7 @@
 pub mod brute;
 pub mod dpor;
 pub mod preemption;
+mod reversal;
 pub mod schedule;
 pub mod trace;
 mod wakeup;

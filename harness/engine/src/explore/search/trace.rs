@@ -2,15 +2,19 @@
 //!
 //! Happens-before is the smallest order in which the steps of a thread are in their order and steps
 //! that conflict are in the order in which they were taken (Mazurkiewicz). It is kept in vector
-//! clocks: for each step, how many steps of each thread happened before it.
+//! clocks: for each step, how many steps of each thread happened before it. Together with them the
+//! races of a step are found when it is added, so that a prefix that is kept costs nothing again.
 
 use smallvec::SmallVec;
 
-use super::super::access::{Footprint, cannot_precede, conflict, conflict_only_by_waiting};
+use super::super::access::{Access, cannot_precede, conflict, conflict_only_by_waiting};
 use super::super::system::{Step, ThreadId};
 
 /// How many steps of each thread, by place in [`Trace::threads`].
 type Clock = SmallVec<[u16; 8]>;
+
+/// Indices of steps that a step races with, most recent first.
+pub(super) type Races = SmallVec<[usize; 4]>;
 
 /// One step, and where it is in the order.
 #[derive(Clone, Debug)]
@@ -22,6 +26,17 @@ pub struct Event {
     /// How many steps the thread had taken, this one included.
     number: u16,
     clock: Clock,
+    mask: u64,
+    /// The index of the thread's event before this one.
+    previous: Option<usize>,
+    races: Races,
+}
+
+impl Event {
+    /// The objects that the step touched, as a set of bits.
+    pub(super) const fn mask(&self) -> u64 {
+        self.mask
+    }
 }
 
 /// An execution so far.
@@ -31,13 +46,23 @@ pub struct Trace {
     threads: Vec<ThreadId>,
     /// The index of each thread's last event.
     last: Vec<Option<usize>>,
+    /// Earlier steps that conflict with the one that is being added, most recent first.
+    conflicting: Vec<usize>,
 }
 
 impl Trace {
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.events.clear();
-        self.last.fill(None);
+        self.truncate(0);
+    }
+
+    /// Forgets all but the first steps.
+    pub fn truncate(&mut self, steps: usize) {
+        while self.events.len() > steps {
+            if let Some(event) = self.events.pop() {
+                self.last[event.place] = event.previous;
+            }
+        }
     }
 
     /// The steps in the order in which they were taken.
@@ -65,6 +90,14 @@ impl Trace {
         self.events.last().map(|event| event.step.thread)
     }
 
+    /// Whether it would be a preemption if this thread went on now, `enabled` being who could: the
+    /// thread that ran last could go on and did not give way of itself.
+    pub fn preempts(&self, thread: ThreadId, enabled: &[ThreadId]) -> bool {
+        self.events.last().is_some_and(|event| {
+            event.step.thread != thread && !event.step.yields && enabled.contains(&event.step.thread)
+        })
+    }
+
     /// Adds a step.
     pub fn push(&mut self, step: Step) {
         let place = match self.threads.iter().position(|thread| *thread == step.thread) {
@@ -75,19 +108,26 @@ impl Trace {
                 self.threads.len() - 1
             }
         };
-        let mut clock = match self.last[place] {
-            Some(last) => self.events[last].clock.clone(),
+        let previous = self.last[place];
+        let mut past = match previous {
+            Some(previous) => self.events[previous].clock.clone(),
             None => Clock::new(),
         };
-        clock.resize(self.threads.len(), 0);
-        for event in self.events.iter().rev() {
-            if !covers(&clock, event) && conflict(&event.step.footprint, &step.footprint) {
-                join(&mut clock, &event.clock);
+        past.resize(self.threads.len(), 0);
+        let mask = mask_of(&step.footprint);
+        let mut conflicting = std::mem::take(&mut self.conflicting);
+        self.conflicts_with(&past, mask, &step.footprint, &mut conflicting);
+        let mut clock = past.clone();
+        for &index in &conflicting {
+            if !covers(&clock, &self.events[index]) {
+                join(&mut clock, &self.events[index].clock);
             }
         }
         clock[place] += 1;
+        let races = self.races_among(&conflicting, past, &step.footprint);
+        self.conflicting = conflicting;
         self.last[place] = Some(self.events.len());
-        self.events.push(Event { step, place, number: clock[place], clock });
+        self.events.push(Event { step, place, number: clock[place], clock, mask, previous, races });
     }
 
     /// Whether one step happened before another, or is the same.
@@ -95,47 +135,59 @@ impl Trace {
         covers(&self.events[later].clock, &self.events[earlier])
     }
 
-    /// The steps that a step at `later` could be moved in front of, most recent first: they
-    /// conflict with it, nothing lies between them in the order, and it need not wait for them.
-    pub fn races_of(&self, later: usize, races: &mut Vec<usize>) {
-        let event = &self.events[later];
-        let before = self.events[..later].iter().rposition(|other| other.place == event.place);
-        let past = before.map_or_else(Clock::new, |before| self.events[before].clock.clone());
-        self.races_after(later, event.place, past, &event.step.footprint, races);
+    /// The steps that this one could be moved in front of, most recent first: they conflict with it,
+    /// nothing lies between them in the order, and it need not wait for them.
+    pub(super) fn races_of(&self, later: usize) -> &[usize] {
+        &self.events[later].races
     }
 
     /// The same for a thread that waits for ever to take a step with this footprint.
-    pub fn races_of_waiting(&self, thread: ThreadId, footprint: &Footprint, races: &mut Vec<usize>) {
-        let place = self.threads.iter().position(|known| *known == thread);
-        let last = place.and_then(|place| self.last[place]);
-        let past = last.map_or_else(Clock::new, |last| self.events[last].clock.clone());
-        self.races_after(self.events.len(), place.unwrap_or(usize::MAX), past, footprint, races);
+    pub(super) fn races_of_waiting(&self, thread: ThreadId, footprint: &[Access]) -> Races {
+        let mut past = match self.last_of(thread) {
+            Some(last) => self.events[last].clock.clone(),
+            None => Clock::new(),
+        };
+        past.resize(self.threads.len(), 0);
+        let mut conflicting = Vec::new();
+        self.conflicts_with(&past, mask_of(footprint), footprint, &mut conflicting);
+        self.races_among(&conflicting, past, footprint)
     }
 
-    fn races_after(
-        &self,
-        end: usize,
-        place: usize,
-        mut past: Clock,
-        footprint: &Footprint,
-        races: &mut Vec<usize>,
-    ) {
-        races.clear();
-        past.resize(self.threads.len(), 0);
-        for index in (0..end).rev() {
-            let other = &self.events[index];
-            if other.place == place || covers(&past, other) || !conflict(&other.step.footprint, footprint) {
-                continue;
+    /// The event of its thread before this one.
+    pub(super) fn previous_of(&self, index: usize) -> Option<usize> {
+        self.events[index].previous
+    }
+
+    /// The last event of a thread.
+    pub(super) fn last_of(&self, thread: ThreadId) -> Option<usize> {
+        let place = self.threads.iter().position(|known| *known == thread)?;
+        self.last[place]
+    }
+
+    /// The events that conflict with a step and are not in the past of its thread.
+    fn conflicts_with(&self, past: &Clock, mask: u64, footprint: &[Access], into: &mut Vec<usize>) {
+        into.clear();
+        for (index, other) in self.events.iter().enumerate().rev() {
+            if other.mask & mask != 0 && !covers(past, other) && conflict(&other.step.footprint, footprint) {
+                into.push(index);
             }
+        }
+    }
+
+    fn races_among(&self, conflicting: &[usize], mut past: Clock, footprint: &[Access]) -> Races {
+        let mut races = Races::new();
+        for &index in conflicting {
+            let other = &self.events[index];
             // What had to happen first hides nothing that came before it: the lock that it gave back
             // was taken by somebody.
-            if !cannot_precede(&other.step.footprint, footprint) {
+            if !covers(&past, other) && !cannot_precede(&other.step.footprint, footprint) {
                 races.push(index);
                 if !conflict_only_by_waiting(&other.step.footprint, footprint) {
                     join(&mut past, &other.clock);
                 }
             }
         }
+        races
     }
 
     /// A number that two executions share if, but for collisions, they are of one class.
@@ -159,6 +211,15 @@ impl Trace {
         };
         self.events.iter().fold(0, |sum, event| sum.wrapping_add(digest(event)))
     }
+}
+
+/// A bit for each object that is touched. Objects may share a bit.
+pub(super) fn mask_of(footprint: &[Access]) -> u64 {
+    footprint.iter().fold(0, |mask, access| {
+        let kind = access.object.kind as u64;
+        let mixed = (access.object.key ^ kind << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mask | 1 << (mixed >> 58)
+    })
 }
 
 fn covers(clock: &Clock, event: &Event) -> bool {

@@ -1,26 +1,101 @@
 //! Wake-up trees (Abdulla, Aronis, Jonsson & Sagonas, POPL 2014): the sequences that are still to
 //! be run from one point of the search, and that no other one there stands for.
+//!
+//! Two things are not known when a sequence is planned, both of its last step, which was seen in
+//! another order only: what it will touch, and whether its thread will have to wait. A branch that
+//! may fail therefore keeps what it stands for.
 
 use smallvec::SmallVec;
 
-use super::super::access::{Footprint, Potential, conflict, may_conflict};
+use super::super::access::{Access, Footprint, Mode, Potential, conflict, may_conflict};
 use super::super::system::ThreadId;
+use super::trace::mask_of;
 
 /// One step of a sequence, with what it is known to touch.
 #[derive(Clone, Debug)]
 pub(super) struct Planned {
     pub thread: ThreadId,
     pub footprint: Footprint,
-    /// Set for a step that was seen in another order only: it may touch something else then.
-    pub potential: Option<SmallVec<[Potential; 4]>>,
+    /// Not empty for a step that was seen in another order only: it may touch something else then.
+    pub potential: SmallVec<[Potential; 4]>,
+    mask: u64,
 }
 
 impl Planned {
+    pub fn new(thread: ThreadId, footprint: Footprint) -> Self {
+        let mask = mask_of(&footprint);
+        Self { thread, footprint, potential: SmallVec::new(), mask }
+    }
+
+    /// Notes what the step did touch, now that it was taken.
+    pub fn seen(&mut self, footprint: &Footprint) {
+        self.footprint.clone_from(footprint);
+        self.potential.clear();
+        self.mask = mask_of(footprint);
+    }
+
+    pub fn view(&self) -> View<'_> {
+        View { thread: self.thread, footprint: &self.footprint, potential: &self.potential, mask: self.mask }
+    }
+}
+
+/// A step that somebody else has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View<'a> {
+    pub thread: ThreadId,
+    pub footprint: &'a [Access],
+    /// Empty: what it touches is certain.
+    pub potential: &'a [Potential],
+    /// Steps whose masks share no bit touch nothing in common.
+    pub mask: u64,
+}
+
+/// A sequence that is to be run.
+pub(super) type Sequence<'a> = SmallVec<[View<'a>; 32]>;
+
+impl View<'_> {
+    pub fn certain(&self) -> bool {
+        self.potential.is_empty()
+    }
+
     /// Whether the two might conflict. In doubt they do: that costs an execution, and loses none.
-    pub fn may_conflict(&self, other: &Self) -> bool {
-        conflict(&self.footprint, &other.footprint)
-            || self.potential.as_ref().is_some_and(|potential| may_conflict(potential, &other.footprint))
-            || other.potential.as_ref().is_some_and(|potential| may_conflict(potential, &self.footprint))
+    pub fn may_conflict(&self, other: &View<'_>) -> bool {
+        self.mask & other.mask != 0 && conflict(self.footprint, other.footprint)
+            || !self.certain() && may_conflict(self.potential, other.footprint)
+            || !other.certain() && may_conflict(other.potential, self.footprint)
+            || self.potential.iter().any(|one| other.potential.iter().any(|other| clash(*one, *other)))
+    }
+
+    /// Whether the thread may have to wait before it can take the step.
+    pub fn may_wait(&self) -> bool {
+        let waits = |mode| matches!(mode, Mode::Acquire | Mode::AcquireShared);
+        self.footprint.iter().any(|access| waits(access.mode))
+            || self.potential.iter().any(|potential| match *potential {
+                Potential::Certain(access) => waits(access.mode),
+                Potential::Any(_, mode) => waits(mode),
+            })
+    }
+
+    fn own(&self) -> Planned {
+        Planned {
+            thread: self.thread,
+            footprint: Footprint::from_slice(self.footprint),
+            potential: SmallVec::from_slice(self.potential),
+            mask: self.mask,
+        }
+    }
+}
+
+fn clash(one: Potential, other: Potential) -> bool {
+    match (one, other) {
+        (Potential::Certain(one), Potential::Certain(other)) => {
+            one.object == other.object && one.mode.conflicts(other.mode)
+        }
+        (Potential::Any(kind, mode), Potential::Certain(access))
+        | (Potential::Certain(access), Potential::Any(kind, mode)) => {
+            kind == access.object.kind && mode.conflicts(access.mode)
+        }
+        (Potential::Any(one, mode), Potential::Any(other, with)) => one == other && mode.conflicts(with),
     }
 }
 
@@ -29,29 +104,36 @@ impl Planned {
 pub(super) struct Branch {
     pub step: Planned,
     pub rest: Vec<Branch>,
+    /// Sequences that were not added because of this branch: what is to be run instead should its
+    /// thread have to wait.
+    pub instead: Vec<Vec<Planned>>,
 }
 
 impl Branch {
     pub fn leaf(step: Planned) -> Self {
-        Self { step, rest: Vec::new() }
+        Self { step, rest: Vec::new(), instead: Vec::new() }
     }
 
-    fn chain(steps: impl DoubleEndedIterator<Item = Planned>) -> Vec<Self> {
+    fn chain(sequence: &[View<'_>]) -> Vec<Self> {
         let mut rest = Vec::new();
-        for step in steps.rev() {
-            rest = vec![Self { step, rest }];
+        for step in sequence.iter().rev() {
+            rest = vec![Self { rest, ..Self::leaf(step.own()) }];
         }
         rest
     }
 }
 
-/// Whether a thread whose next step is `candidate` could begin a sequence that is equivalent to `sequence`
-/// or to one that goes on from it (a weak initial).
-pub(super) fn is_weak_initial(candidate: &Planned, sequence: &[Planned]) -> bool {
-    match sequence.iter().position(|step| step.thread == candidate.thread) {
-        Some(at) => sequence[..at].iter().all(|step| !step.may_conflict(&sequence[at])),
-        None => sequence.iter().all(|step| !step.may_conflict(candidate)),
-    }
+/// Whether a thread could begin a sequence that is equivalent to `sequence`, or to one that goes on
+/// from it, if its next step is `candidate` (a weak initial).
+pub(super) fn is_weak_initial(candidate: &View<'_>, sequence: &[View<'_>]) -> bool {
+    let at = sequence.iter().position(|step| step.thread == candidate.thread);
+    let before = &sequence[..at.unwrap_or(sequence.len())];
+    // Were it not the same step in both places, something in between would conflict with it.
+    let step = match at {
+        Some(at) if !candidate.certain() => &sequence[at],
+        _ => candidate,
+    };
+    before.iter().all(|other| !other.may_conflict(step))
 }
 
 /// Adds a sequence, unless one that is there stands for it.
@@ -59,40 +141,28 @@ pub(super) fn is_weak_initial(candidate: &Planned, sequence: &[Planned]) -> bool
 /// A leaf stands for whatever goes on from it, since no thread sleeps any more when it is reached:
 /// that is what it was put there for. Where a step on the way to it may yet turn out to touch less
 /// than was feared, somebody may still sleep, and the rest of the sequence is added below.
-pub(super) fn insert(tree: &mut Vec<Branch>, mut sequence: Vec<Planned>) {
+pub(super) fn insert(tree: &mut Vec<Branch>, sequence: &mut Sequence<'_>) {
     let mut level = tree;
     let mut certain = true;
     loop {
-        let mut next = None;
-        for (index, branch) in level.iter().enumerate() {
-            match sequence.iter().position(|step| step.thread == branch.step.thread) {
-                Some(at) => {
-                    if sequence[..at].iter().all(|step| !step.may_conflict(&sequence[at])) {
-                        sequence.remove(at);
-                        next = Some(index);
-                        break;
-                    }
-                }
-                None => {
-                    if sequence.iter().all(|step| !step.may_conflict(&branch.step)) {
-                        next = Some(index);
-                        break;
-                    }
-                }
-            }
+        let first = level.iter().position(|branch| is_weak_initial(&branch.step.view(), sequence));
+        let Some(index) = first else {
+            level.extend(Branch::chain(sequence));
+            return;
+        };
+        let branch = &mut level[index];
+        let step = branch.step.view();
+        if step.may_wait() {
+            branch.instead.push(sequence.iter().map(View::own).collect());
         }
-        match next {
-            None => {
-                level.extend(Branch::chain(sequence.into_iter()));
-                return;
-            }
-            Some(index) => {
-                certain &= level[index].step.potential.is_none();
-                if sequence.is_empty() || certain && level[index].rest.is_empty() {
-                    return;
-                }
-                level = &mut level[index].rest;
-            }
+        certain &= branch.step.view().certain();
+        let thread = branch.step.thread;
+        if let Some(at) = sequence.iter().position(|step| step.thread == thread) {
+            sequence.remove(at);
         }
+        if sequence.is_empty() || certain && branch.rest.is_empty() {
+            return;
+        }
+        level = &mut branch.rest;
     }
 }

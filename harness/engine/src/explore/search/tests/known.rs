@@ -1,39 +1,8 @@
-//! Small programs with known numbers of executions, and the canaries.
+//! Small programs whose numbers of executions are known.
 
-use std::collections::BTreeSet;
-
-use super::super::{Continue, End, Limits, brute, dpor, preemption};
-use super::toy::{Op, Outcome, Program, Toy};
-
-pub fn by_dpor(toy: &mut Toy) -> (super::super::Searched, BTreeSet<Outcome>) {
-    let mut outcomes = BTreeSet::new();
-    let Ok(searched) = dpor::search(toy, Limits::NONE, |toy, _| {
-        outcomes.insert(toy.outcome());
-        Ok(Continue::Yes)
-    });
-    (searched, outcomes)
-}
-
-/// Executions, classes and outcomes of every schedule.
-pub fn by_force(toy: &mut Toy) -> (u64, usize, BTreeSet<Outcome>) {
-    let mut outcomes = BTreeSet::new();
-    let mut classes = BTreeSet::new();
-    let Ok(searched) = brute::search(toy, Limits::NONE, |toy, trace| {
-        outcomes.insert(toy.outcome());
-        classes.insert(trace.class());
-        Ok(Continue::Yes)
-    });
-    assert_eq!(searched.end, End::Exhausted);
-    (searched.executions, classes.len(), outcomes)
-}
-
-fn compare(programs: Vec<Program>) -> (u64, u64, usize) {
-    let (raw, classes, all) = by_force(&mut Toy::new(programs.clone()));
-    let (searched, seen) = by_dpor(&mut Toy::new(programs));
-    assert_eq!(searched.end, End::Exhausted);
-    assert_eq!(seen, all);
-    (raw, searched.executions, classes)
-}
+use super::super::{Continue, End, Limits, Searched, dpor};
+use super::compare::{by_dpor, compare};
+use super::toy::{Op, Toy};
 
 #[test]
 fn independent_threads_have_one_execution() {
@@ -42,7 +11,21 @@ fn independent_threads_have_one_execution() {
 
 #[test]
 fn two_writers_of_one_variable_have_every_interleaving() {
-    assert_eq!(compare(vec![vec![Op::Store(0); 3], vec![Op::Store(0); 3]]), (20, 20, 20));
+    for (steps, interleavings) in [(1, 2), (2, 6), (3, 20), (4, 70), (5, 252)] {
+        let writer = vec![Op::Store(0); steps];
+        let all = (interleavings, interleavings, interleavings as usize);
+        assert_eq!(compare(vec![writer.clone(), writer]), all, "{steps} steps");
+    }
+}
+
+#[test]
+fn readers_of_what_one_writer_writes_do_not_see_each_other() {
+    // Each reader comes before or after the store.
+    for readers in 1..=5 {
+        let mut programs = vec![vec![Op::Load(0)]; readers];
+        programs.push(vec![Op::Store(0)]);
+        assert_eq!(compare(programs).1, 1 << readers, "{readers} readers");
+    }
 }
 
 #[test]
@@ -56,10 +39,20 @@ fn two_writers_and_a_reader_of_five_five_and_three_steps() {
 }
 
 #[test]
+fn additions_commute_until_somebody_looks() {
+    assert_eq!(compare(vec![vec![Op::Add(0); 3]; 3]).1, 1);
+    assert_eq!(compare(vec![vec![Op::Add(0)], vec![Op::Add(0)], vec![Op::Sum(0)]]).1, 4);
+}
+
+#[test]
 fn locks_are_reordered_and_not_their_releases() {
     let section = vec![Op::Lock(0), Op::Load(0), Op::Store(0), Op::Unlock(0)];
-    assert_eq!(compare(vec![section.clone(), section.clone()]).1, 2);
-    assert_eq!(compare(vec![section.clone(), section.clone(), section]).1, 6);
+    for (threads, orders) in [(2, 2), (3, 6), (4, 24)] {
+        let Searched { executions, redundant, infeasible, .. } =
+            by_dpor(&mut Toy::new(vec![section.clone(); threads])).searched;
+        assert_eq!((executions, redundant, infeasible), (orders, 0, 0), "{threads} threads");
+    }
+    assert_eq!(compare(vec![section; 3]).1, 6);
 }
 
 #[test]
@@ -72,29 +65,24 @@ fn readers_share_a_lock() {
 
 #[test]
 fn two_locks_in_opposite_orders_deadlock_in_some_execution() {
-    let (one, other) = (
-        vec![Op::Lock(0), Op::Lock(1), Op::Unlock(1), Op::Unlock(0)],
-        vec![Op::Lock(1), Op::Lock(0), Op::Unlock(0), Op::Unlock(1)],
-    );
-    let (_, outcomes) = by_dpor(&mut Toy::new(vec![one, other]));
+    let one = vec![Op::Lock(0), Op::Lock(1), Op::Unlock(1), Op::Unlock(0)];
+    let other = vec![Op::Lock(1), Op::Lock(0), Op::Unlock(0), Op::Unlock(1)];
+    compare(vec![one.clone(), other.clone()]);
+    let outcomes = by_dpor(&mut Toy::new(vec![one, other])).outcomes;
     assert!(outcomes.iter().any(|(.., at)| at.iter().all(|&at| at == 1)), "{outcomes:?}");
 }
 
 #[test]
-fn a_hidden_conflict_loses_outcomes() {
-    let programs = vec![vec![Op::Store(0)], vec![Op::Load(0)]];
-    let (_, _, all) = by_force(&mut Toy::new(programs.clone()));
-    let mut toy = Toy::new(programs);
-    toy.hides_reads_of = Some(0);
-    assert_ne!(by_dpor(&mut toy).1, all, "the comparison has to be able to fail");
+fn a_child_takes_no_step_before_it_is_born() {
+    let (_, executions, _) = compare(vec![vec![Op::Bear(1), Op::Store(0)], vec![Op::Store(0)]]);
+    assert_eq!(executions, 2, "the child's store comes before or after its parent's second step");
 }
 
 #[test]
-fn a_system_that_is_not_under_control_is_noticed() {
-    let mut toy = Toy::new(vec![vec![Op::Store(0); 3], vec![Op::Store(0); 3]]);
-    toy.diverges = true;
-    let (searched, _) = by_dpor(&mut toy);
-    assert!(matches!(searched.end, End::Diverged(_)), "{searched:?}");
+fn a_child_that_is_born_in_some_executions_only_is_found() {
+    let parent = vec![Op::BearIfNew(0, 2)];
+    let (_, executions, _) = compare(vec![vec![Op::Store(0)], parent, vec![Op::Load(0)]]);
+    assert_eq!(executions, 3);
 }
 
 #[test]
@@ -106,12 +94,8 @@ fn a_limit_on_executions_is_kept() {
 }
 
 #[test]
-fn schedules_are_counted_by_their_preemptions() {
-    let count = |bound| {
-        let mut toy = Toy::new(vec![vec![Op::Store(0); 2], vec![Op::Store(0); 2]]);
-        let Ok(searched) = preemption::search(&mut toy, bound, Limits::NONE, |_, _| Ok(Continue::Yes));
-        searched.executions
-    };
-    // aabb bbaa | abba baab | abab baba: none, one, two.
-    assert_eq!([count(0), count(1), count(2), count(3)], [2, 2, 2, 0]);
+fn an_observer_that_has_seen_enough_stops_the_search() {
+    let mut toy = Toy::new(vec![vec![Op::Store(0); 4], vec![Op::Store(0); 4]]);
+    let Ok(searched) = dpor::search(&mut toy, Limits::NONE, |_, _| Ok(Continue::Stop));
+    assert_eq!((searched.executions, searched.end), (1, End::Stopped));
 }

@@ -1,26 +1,27 @@
 //! Generated programs: the reduced search reaches what brute force reaches.
 
-use std::collections::BTreeSet;
-
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::super::{Continue, End, Limits, preemption};
-use super::known::{by_dpor, by_force};
-use super::toy::{Op, Outcome, Program, Toy};
+use super::super::End;
+use super::compare::{Seen, by_dpor, by_force};
+use super::toy::{Op, Program, Toy};
 
-fn plain() -> BoxedStrategy<Op> {
+fn exact() -> BoxedStrategy<Op> {
     prop_oneof![
         (0_u8..2).prop_map(Op::Store),
         (0_u8..2).prop_map(Op::Load),
-        (0_u8..2).prop_map(Op::StoreNew),
         (0_u8..2).prop_map(Op::Add),
         (0_u8..2).prop_map(Op::Sum),
     ]
     .boxed()
 }
 
-fn pointing() -> BoxedStrategy<Op> {
+fn plain() -> BoxedStrategy<Op> {
+    prop_oneof![4 => exact(), 1 => (0_u8..2).prop_map(Op::StoreNew)].boxed()
+}
+
+pub fn pointing() -> BoxedStrategy<Op> {
     prop_oneof![
         2 => plain(),
         1 => (0_u8..2, 0_u8..3).prop_map(|(pointer, key)| Op::Point(pointer, key)),
@@ -30,7 +31,7 @@ fn pointing() -> BoxedStrategy<Op> {
     .boxed()
 }
 
-fn locking() -> BoxedStrategy<Op> {
+pub fn locking() -> BoxedStrategy<Op> {
     prop_oneof![
         2 => plain(),
         2 => (0_u8..2).prop_map(Op::Lock),
@@ -41,55 +42,95 @@ fn locking() -> BoxedStrategy<Op> {
     .boxed()
 }
 
-fn programs(op: BoxedStrategy<Op>) -> impl Strategy<Value = Vec<Program>> {
-    prop_oneof![vec(vec(op.clone(), 1..=5), 2..=2), vec(vec(op, 1..=3), 3..=3),]
+fn everything() -> BoxedStrategy<Op> {
+    prop_oneof![3 => locking(), 2 => pointing(), 1 => (0_u8..2).prop_map(Op::Poll)].boxed()
 }
 
-fn agrees(programs: Vec<Program>, exact: bool) -> Result<(), TestCaseError> {
-    let (_, classes, all) = by_force(&mut Toy::new(programs.clone()));
-    let (searched, seen) = by_dpor(&mut Toy::new(programs));
-    prop_assert_eq!(searched.end.clone(), End::Exhausted);
-    prop_assert_eq!(seen, all);
-    if exact {
-        prop_assert_eq!((searched.executions as usize, searched.redundant), (classes, 0));
-    }
-    Ok(())
+/// Two threads of up to five steps, or three of up to three.
+pub fn programs(op: BoxedStrategy<Op>) -> impl Strategy<Value = Vec<Program>> {
+    prop_oneof![vec(vec(op.clone(), 1..=5), 2..=2), vec(vec(op, 1..=3), 3..=3)]
+}
+
+/// Critical sections, well nested, with other steps around and inside them.
+fn sections() -> impl Strategy<Value = Vec<Program>> {
+    let section = (locking_ends(), vec(plain(), 0..=1), proptest::option::of((locking_ends(), plain())))
+        .prop_map(|((take, give), inside, nested)| {
+            let mut program = vec![take];
+            program.extend(inside);
+            if let Some(((take, give), inside)) = nested {
+                program.extend([take, inside, give]);
+            }
+            program.push(give);
+            program
+        });
+    let thread = (proptest::option::of(plain()), section)
+        .prop_map(|(before, section)| before.into_iter().chain(section).collect());
+    (vec(thread, 2..=3)).prop_map(|mut programs: Vec<Program>| {
+        let most = if programs.len() == 2 { 6 } else { 4 };
+        programs.iter_mut().for_each(|program| program.truncate(most));
+        programs
+    })
+}
+
+fn locking_ends() -> impl Strategy<Value = (Op, Op)> {
+    (0_u8..2, 0_usize..3).prop_map(|(key, how)| {
+        let take = [Op::Lock(key), Op::LockShared(key), Op::TryLock(key)][how];
+        (take, Op::Unlock(key))
+    })
+}
+
+/// Programs of which the last thread is born by another one, at any time, perhaps.
+fn families() -> impl Strategy<Value = Vec<Program>> {
+    (vec(vec(everything(), 1..=3), 3..=3), 0..2_usize, any::<prop::sample::Index>(), any::<bool>()).prop_map(
+        |(mut programs, parent, at, sure)| {
+            let birth = if sure { Op::Bear(2) } else { Op::BearIfNew(0, 2) };
+            let at = at.index(programs[parent].len() + 1);
+            programs[parent].insert(at, birth);
+            programs
+        },
+    )
+}
+
+fn agree(programs: Vec<Program>) -> Result<(Seen, Seen), TestCaseError> {
+    let all = by_force(&mut Toy::new(programs.clone()));
+    let reduced = by_dpor(&mut Toy::new(programs));
+    prop_assert_eq!(&reduced.searched.end, &End::Exhausted);
+    prop_assert_eq!(&reduced.outcomes, &all.outcomes);
+    prop_assert_eq!(&reduced.classes, &all.classes);
+    Ok((all, reduced))
 }
 
 proptest! {
     #[test]
-    fn plain_programs_have_one_execution_a_class(programs in programs(
-        prop_oneof![(0_u8..2).prop_map(Op::Store), (0_u8..2).prop_map(Op::Load), (0_u8..2).prop_map(Op::Add)]
-            .boxed()
-    )) {
-        agrees(programs, true)?;
+    fn plain_programs_have_one_execution_a_class(programs in programs(exact())) {
+        let (all, reduced) = agree(programs)?;
+        let searched = reduced.searched;
+        prop_assert_eq!((searched.executions as usize, searched.redundant), (all.classes.len(), 0));
     }
 
     #[test]
     fn footprints_that_depend_on_the_state_lose_nothing(programs in programs(pointing())) {
-        agrees(programs, false)?;
+        agree(programs)?;
     }
 
     #[test]
     fn locks_lose_nothing(programs in programs(locking())) {
-        agrees(programs, false)?;
+        agree(programs)?;
     }
 
     #[test]
-    fn all_bounds_together_are_every_schedule(programs in programs(locking())) {
-        let (raw, _, all) = by_force(&mut Toy::new(programs.clone()));
-        let mut outcomes: BTreeSet<Outcome> = BTreeSet::new();
-        let mut executions = 0;
-        for bound in 0..15 {
-            let mut toy = Toy::new(programs.clone());
-            let Ok(searched) = preemption::search(&mut toy, bound, Limits::NONE, |toy, _| {
-                outcomes.insert(toy.outcome());
-                Ok(Continue::Yes)
-            });
-            executions += searched.executions;
-        }
-        prop_assert_eq!(executions, raw);
-        prop_assert_eq!(outcomes, all);
+    fn critical_sections_lose_nothing(programs in sections()) {
+        agree(programs)?;
+    }
+
+    #[test]
+    fn all_of_it_together_loses_nothing(programs in programs(everything())) {
+        agree(programs)?;
+    }
+
+    #[test]
+    fn threads_that_are_born_lose_nothing(programs in families()) {
+        agree(programs)?;
     }
 }
 
@@ -99,22 +140,25 @@ fn what_is_run_stays_near_the_number_of_classes() {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
-    let (mut executions, mut classes, mut redundant, mut infeasible) = (0, 0, 0, 0);
-    for _ in 0..300 {
-        for programs in [
-            programs(pointing()).new_tree(&mut runner).expect("programs").current(),
-            programs(locking()).new_tree(&mut runner).expect("programs").current(),
-        ] {
-            let (_, count, _) = by_force(&mut Toy::new(programs.clone()));
-            let (searched, _) = by_dpor(&mut Toy::new(programs));
+    for (what, strategy) in [
+        ("pointers", programs(pointing()).boxed()),
+        ("locks", programs(locking()).boxed()),
+        ("sections", sections().boxed()),
+        ("everything", programs(everything()).boxed()),
+        ("births", families().boxed()),
+    ] {
+        let (mut executions, mut classes, mut redundant, mut infeasible) = (0, 0, 0, 0);
+        for _ in 0..300 {
+            let programs = strategy.new_tree(&mut runner).expect("programs").current();
+            classes += by_force(&mut Toy::new(programs.clone())).classes.len() as u64;
+            let searched = by_dpor(&mut Toy::new(programs)).searched;
             executions += searched.executions;
             redundant += searched.redundant;
             infeasible += searched.infeasible;
-            classes += count as u64;
         }
+        println!(
+            "{what}: {executions} complete, {redundant} broken off, {infeasible} infeasible, {classes} classes"
+        );
+        assert!((executions + redundant) * 10 <= classes * 12, "{what}");
     }
-    println!(
-        "{executions} complete executions, {redundant} broken off, {infeasible} infeasible, {classes} classes"
-    );
-    assert!((executions + redundant) * 10 <= classes * 12);
 }

@@ -1,9 +1,8 @@
 //! A system in memory: threads are small programs over variables, pointers, counters and locks.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
 use crate::explore::system::{Step, System, ThreadId, Waiting};
@@ -15,6 +14,8 @@ pub enum Op {
     Store(u8),
     /// Reads a variable.
     Load(u8),
+    /// Reads a variable and gives way, as a client that polls does.
+    Poll(u8),
     /// Stores only where the variable was never stored to, as O_EXCL does.
     StoreNew(u8),
     /// Has a pointer lead to a variable, as a rename does.
@@ -35,70 +36,122 @@ pub enum Op {
     TryLock(u8),
     /// Gives a lock back, if it has it.
     Unlock(u8),
+    /// Starts a thread that waits to be born.
+    Bear(u8),
+    /// The same, if a variable was never stored to.
+    BearIfNew(u8, u8),
 }
 
 pub type Program = Vec<Op>;
 
-/// What an execution comes to: everything that was read, and what is there in the end.
+/// What an execution comes to: everything that was read, what is there in the end, and how far
+/// each thread came.
 pub type Outcome = (Vec<Vec<u32>>, Vec<u32>, Vec<usize>);
 
+/// Variables, pointers, counters and locks that there are of each.
+const KEYS: usize = 8;
+const NOBODY: usize = usize::MAX;
+
 #[derive(Clone, Debug, Default)]
+struct Thread {
+    at: usize,
+    born: bool,
+    read: SmallVec<[u32; 8]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Locked {
+    owner: usize,
+    /// A bit for each thread.
+    sharers: u32,
+}
+
+#[derive(Clone, Debug)]
 struct State {
-    at: Vec<usize>,
-    read: Vec<Vec<u32>>,
-    variables: BTreeMap<u8, u32>,
-    pointers: BTreeMap<u8, u8>,
-    counters: BTreeMap<u8, u32>,
-    locks: BTreeMap<u8, (Option<usize>, Vec<usize>)>,
+    threads: SmallVec<[Thread; 4]>,
+    variables: [u32; KEYS],
+    pointers: [u8; KEYS],
+    counters: [u32; KEYS],
+    locks: [Locked; KEYS],
+}
+
+impl State {
+    fn new(threads: usize, born: impl Fn(usize) -> bool) -> Self {
+        Self {
+            threads: (0..threads).map(|thread| Thread { born: born(thread), ..Thread::default() }).collect(),
+            variables: [0; KEYS],
+            pointers: [0; KEYS],
+            counters: [0; KEYS],
+            locks: [Locked { owner: NOBODY, sharers: 0 }; KEYS],
+        }
+    }
+}
+
+/// Which untruth a toy tells: canaries, each of which a test has to notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Untruth {
+    /// Reads of this variable are kept secret.
+    HidesReadsOf(u8),
+    /// What a step reads depends on how often the system was begun.
+    Diverges,
+    /// Who takes a lock says that it writes, not that it waited: so the release in front of it
+    /// looks like a race that can be reversed, and hides the other one who took it.
+    TakesLocksSilently,
+    /// Nobody is said to wait.
+    HidesWhoWaits,
 }
 
 pub struct Toy {
     programs: Vec<Program>,
     state: State,
-    /// A conflict that is kept secret: a canary.
-    pub hides_reads_of: Option<u8>,
-    /// What a step reads depends on how often the system was begun: a canary.
-    pub diverges: bool,
+    pub untruth: Option<Untruth>,
     begun: u32,
 }
 
-fn object(kind: ObjectKind, key: u8) -> Object {
-    Object { kind, key: key.into() }
-}
-
 fn access(kind: ObjectKind, key: u8, mode: Mode) -> Access {
-    Access { object: object(kind, key), mode }
+    Access { object: Object { kind, key: key.into() }, mode }
 }
 
 impl Toy {
     pub fn new(programs: Vec<Program>) -> Self {
-        Self { programs, state: State::default(), hides_reads_of: None, diverges: false, begun: 0 }
+        Self { state: State::new(0, |_| true), programs, untruth: None, begun: 0 }
+    }
+
+    pub fn with(programs: Vec<Program>, untruth: Untruth) -> Self {
+        Self { untruth: Some(untruth), ..Self::new(programs) }
     }
 
     pub fn outcome(&self) -> Outcome {
         let state = &self.state;
-        let mut end: Vec<u32> = Vec::new();
-        for key in 0..8 {
-            end.push(state.variables.get(&key).copied().unwrap_or(0));
-            end.push(state.pointers.get(&key).copied().unwrap_or(0).into());
-            end.push(state.counters.get(&key).copied().unwrap_or(0));
-        }
-        (state.read.clone(), end, state.at.clone())
+        let end = (0..KEYS)
+            .flat_map(|key| [state.variables[key], state.pointers[key].into(), state.counters[key]])
+            .collect();
+        let read = state.threads.iter().map(|thread| thread.read.to_vec()).collect();
+        (read, end, state.threads.iter().map(|thread| thread.at).collect())
     }
 
     fn next(&self, thread: usize) -> Option<Op> {
-        self.programs[thread].get(self.state.at[thread]).copied()
+        let known = &self.state.threads[thread];
+        self.programs[thread].get(known.at).copied().filter(|_| known.born)
+    }
+
+    /// A thread that somebody bears does not live from the beginning.
+    fn is_borne(&self, thread: usize) -> bool {
+        let bears = |op: &Op| matches!(op, Op::Bear(child) | Op::BearIfNew(_, child) if usize::from(*child) == thread);
+        self.programs.iter().flatten().any(bears)
     }
 
     fn may_go(&self, thread: usize) -> bool {
-        let held = |lock: u8| self.state.locks.get(&lock).cloned().unwrap_or_default();
         match self.next(thread) {
             None => false,
             Some(Op::Lock(lock)) => {
-                let (owner, sharers) = held(lock);
-                owner.is_none_or(|owner| owner == thread) && sharers.iter().all(|sharer| *sharer == thread)
+                let Locked { owner, sharers } = self.state.locks[usize::from(lock)];
+                (owner == NOBODY || owner == thread) && sharers & !(1 << thread) == 0
             }
-            Some(Op::LockShared(lock)) => held(lock).0.is_none_or(|owner| owner == thread),
+            Some(Op::LockShared(lock)) => {
+                let owner = self.state.locks[usize::from(lock)].owner;
+                owner == NOBODY || owner == thread
+            }
             Some(_) => true,
         }
     }
@@ -109,8 +162,17 @@ impl System for Toy {
 
     fn begin(&mut self) -> Result<(), Infallible> {
         self.begun += 1;
-        let threads = self.programs.len();
-        self.state = State { at: vec![0; threads], read: vec![Vec::new(); threads], ..State::default() };
+        if self.begun == 1 {
+            self.state = State::new(self.programs.len(), |thread| !self.is_borne(thread));
+            return Ok(());
+        }
+        let mut threads = std::mem::take(&mut self.state.threads);
+        for (index, thread) in threads.iter_mut().enumerate() {
+            thread.at = 0;
+            thread.born = !self.is_borne(index);
+            thread.read.clear();
+        }
+        self.state = State { threads, ..State::new(0, |_| true) };
         Ok(())
     }
 
@@ -121,119 +183,148 @@ impl System for Toy {
     }
 
     fn step(&mut self, id: ThreadId) -> Result<Step, Infallible> {
-        use ObjectKind::{Content, Entry, Lock, Metadata};
+        use ObjectKind::{Birth, Content, Entry, Lock, Metadata};
         let thread = usize::from(id.0);
         let op = self.next(thread).expect("it is enabled");
-        let stamp = (thread as u32 + 1) * 100 + self.state.at[thread] as u32;
-        let state = &mut self.state;
+        let at = self.state.threads[thread].at;
+        let stamp = (thread as u32 + 1) * 100 + at as u32;
         let mut footprint = Footprint::new();
+        if at == 0 && self.is_borne(thread) {
+            footprint.push(access(Birth, id.0 as u8, Mode::Acquire));
+        }
+        let state = &mut self.state;
         let mut potential: SmallVec<[Potential; 4]> = SmallVec::new();
         let mut read = None;
+        let taking =
+            |mode| if self.untruth == Some(Untruth::TakesLocksSilently) { Mode::Write } else { mode };
         match op {
             Op::Store(key) => {
                 footprint.push(access(Content, key, Mode::Write));
-                state.variables.insert(key, stamp);
+                state.variables[usize::from(key)] = stamp;
             }
-            Op::Load(key) => {
-                if self.hides_reads_of != Some(key) {
+            Op::Load(key) | Op::Poll(key) => {
+                if self.untruth != Some(Untruth::HidesReadsOf(key)) {
                     footprint.push(access(Content, key, Mode::Read));
                 }
-                read = Some(state.variables.get(&key).copied().unwrap_or(0));
+                read = Some(state.variables[usize::from(key)]);
             }
             Op::StoreNew(key) => {
                 potential.push(Potential::Certain(access(Content, key, Mode::Write)));
-                let old = state.variables.get(&key).copied();
-                let mode = if old.is_none() { Mode::Write } else { Mode::Read };
-                footprint.push(access(Content, key, mode));
-                if old.is_none() {
-                    state.variables.insert(key, stamp);
+                let variable = &mut state.variables[usize::from(key)];
+                let new = *variable == 0;
+                footprint.push(access(Content, key, if new { Mode::Write } else { Mode::Read }));
+                if new {
+                    *variable = stamp;
                 }
-                read = Some(u32::from(old.is_none()));
+                read = Some(u32::from(new));
             }
             Op::Point(pointer, key) => {
                 footprint.push(access(Entry, pointer, Mode::Write));
-                state.pointers.insert(pointer, key);
+                state.pointers[usize::from(pointer)] = key;
             }
             Op::Follow(pointer) => {
-                let key = state.pointers.get(&pointer).copied().unwrap_or(0);
+                let key = state.pointers[usize::from(pointer)];
                 footprint.push(access(Entry, pointer, Mode::Read));
                 footprint.push(access(Content, key, Mode::Read));
                 potential.push(Potential::Any(Content, Mode::Read));
-                read = Some(state.variables.get(&key).copied().unwrap_or(0));
+                read = Some(state.variables[usize::from(key)]);
             }
             Op::StoreThrough(pointer) => {
-                let key = state.pointers.get(&pointer).copied().unwrap_or(0);
+                let key = state.pointers[usize::from(pointer)];
                 footprint.push(access(Entry, pointer, Mode::Read));
                 footprint.push(access(Content, key, Mode::Write));
                 potential.push(Potential::Any(Content, Mode::Write));
-                state.variables.insert(key, stamp);
+                state.variables[usize::from(key)] = stamp;
             }
             Op::Add(key) => {
                 footprint.push(access(Metadata, key, Mode::Update));
-                *state.counters.entry(key).or_default() += 1;
+                state.counters[usize::from(key)] += 1;
             }
             Op::Sum(key) => {
                 footprint.push(access(Metadata, key, Mode::Read));
-                read = Some(state.counters.get(&key).copied().unwrap_or(0));
+                read = Some(state.counters[usize::from(key)]);
             }
             // Locks can be taken again by who has them.
-            Op::Lock(key) | Op::LockShared(key) if state.locks.entry(key).or_default().0 == Some(thread) => {
+            Op::Lock(key) | Op::LockShared(key) if state.locks[usize::from(key)].owner == thread => {
                 footprint.push(access(Lock, key, Mode::Hold));
             }
             Op::Lock(key) => {
-                if state.locks.entry(key).or_default().1.contains(&thread) {
+                let lock = &mut state.locks[usize::from(key)];
+                if lock.sharers & 1 << thread != 0 {
                     footprint.push(access(Lock, key, Mode::ReleaseShared));
-                    state.locks.entry(key).or_default().1.clear();
+                    lock.sharers = 0;
                 }
-                footprint.push(access(Lock, key, Mode::Acquire));
-                state.locks.entry(key).or_default().0 = Some(thread);
+                footprint.push(access(Lock, key, taking(Mode::Acquire)));
+                lock.owner = thread;
             }
             Op::LockShared(key) => {
-                footprint.push(access(Lock, key, Mode::AcquireShared));
-                state.locks.entry(key).or_default().1.push(thread);
+                footprint.push(access(Lock, key, taking(Mode::AcquireShared)));
+                state.locks[usize::from(key)].sharers |= 1 << thread;
             }
             Op::TryLock(key) => {
                 potential.push(Potential::Certain(access(Lock, key, Mode::Write)));
-                let (owner, sharers) = state.locks.entry(key).or_default();
-                let free = owner.is_none() && sharers.is_empty();
+                let lock = &mut state.locks[usize::from(key)];
+                let free = lock.owner == NOBODY && lock.sharers == 0;
                 footprint.push(access(Lock, key, if free { Mode::Write } else { Mode::Read }));
                 if free {
-                    *owner = Some(thread);
+                    lock.owner = thread;
                 }
                 read = Some(u32::from(free));
             }
             Op::Unlock(key) => {
-                let (owner, sharers) = state.locks.entry(key).or_default();
-                if *owner == Some(thread) {
+                let lock = &mut state.locks[usize::from(key)];
+                if lock.owner == thread {
                     footprint.push(access(Lock, key, Mode::Release));
-                    *owner = None;
-                } else if let Some(at) = sharers.iter().position(|sharer| *sharer == thread) {
+                    lock.owner = NOBODY;
+                } else if lock.sharers & 1 << thread != 0 {
                     footprint.push(access(Lock, key, Mode::ReleaseShared));
-                    sharers.remove(at);
+                    lock.sharers &= !(1 << thread);
                 }
             }
+            Op::Bear(child) => {
+                footprint.push(access(Birth, child, Mode::Release));
+                state.threads[usize::from(child)].born = true;
+            }
+            Op::BearIfNew(key, child) => {
+                potential.push(Potential::Certain(access(Birth, child, Mode::Release)));
+                let new = state.variables[usize::from(key)] == 0;
+                footprint.push(access(Content, key, Mode::Read));
+                if new {
+                    footprint.push(access(Birth, child, Mode::Release));
+                    state.threads[usize::from(child)].born = true;
+                }
+                read = Some(u32::from(new));
+            }
         }
-        state.read[thread].extend(read);
-        state.at[thread] += 1;
+        let known = &mut state.threads[thread];
+        known.read.extend(read);
+        known.at += 1;
         let mut signature = u64::from(stamp) << 32 | u64::from(read.unwrap_or(0));
-        if self.diverges && self.begun % 3 == 0 {
+        if self.untruth == Some(Untruth::Diverges) && self.begun % 3 == 0 {
             signature += 1;
         }
-        Ok(Step { thread: id, footprint, potential, signature, yields: false })
+        Ok(Step { thread: id, footprint, potential, signature, yields: matches!(op, Op::Poll(_)) })
     }
 
     fn waiting(&self) -> Vec<Waiting> {
+        if self.untruth == Some(Untruth::HidesWhoWaits) {
+            return Vec::new();
+        }
         let waits = |&thread: &usize| self.next(thread).is_some() && !self.may_go(thread);
         (0..self.programs.len())
             .filter(waits)
             .map(|thread| {
-                let footprint: Footprint = match self.next(thread) {
-                    Some(Op::Lock(key)) => smallvec![access(ObjectKind::Lock, key, Mode::Acquire)],
+                let mut footprint = Footprint::new();
+                if self.state.threads[thread].at == 0 && self.is_borne(thread) {
+                    footprint.push(access(ObjectKind::Birth, thread as u8, Mode::Acquire));
+                }
+                match self.next(thread) {
+                    Some(Op::Lock(key)) => footprint.push(access(ObjectKind::Lock, key, Mode::Acquire)),
                     Some(Op::LockShared(key)) => {
-                        smallvec![access(ObjectKind::Lock, key, Mode::AcquireShared)]
+                        footprint.push(access(ObjectKind::Lock, key, Mode::AcquireShared));
                     }
-                    _ => Footprint::new(),
-                };
+                    _ => {}
+                }
                 Waiting { thread: ThreadId(thread as u16), footprint }
             })
             .collect()

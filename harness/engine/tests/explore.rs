@@ -1,0 +1,378 @@
+//! The explore engine held against brute force, on the real kernel: small programs of system calls
+//! are run in every interleaving, and once a class; both have to come to the same outcomes. This
+//! binary is its own client process, so it brings its own `main`.
+//!
+//! A program is a text, one word a call: a letter for the call and digits for the files. It is the
+//! name of the strategy, so that a worker process finds it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::strategy::{Strategy as _, ValueTree};
+use proptest::test_runner::TestRunner;
+use rustix::fd::OwnedFd;
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use tearproof_core::claim::Hazard;
+use tearproof_core::document::Format;
+use tearproof_core::object::{Object, Operation};
+use tearproof_core::plan::Plan;
+use tearproof_core::scenario::{
+    Before, ClientRole, ExploreLimits, Lifetime, LockBefore, Require, Scenario, StateBefore, StateFile,
+    StressLimits, Via,
+};
+use tearproof_core::strategy::{Client, ClientContext, Strategy, StrategyError, StrategyInfo};
+use tearproof_engine::explore::search::{End, Searched};
+use tearproof_engine::explore::{Reduction, every_execution};
+use tearproof_engine::process::{Executable, Interrupt, StateRoot, janitor_main};
+use tearproof_engine::stress::Surroundings;
+use tearproof_engine::worker::{Strategies, worker_main};
+
+const INFO: StrategyInfo = StrategyInfo {
+    name: "script",
+    algorithm: "calls in a row",
+    claims: &[],
+    source: "this test",
+    objects: Object::ALL,
+    broken: false,
+    timed: false,
+};
+
+/// The programs of all clients.
+struct Script {
+    programs: Vec<Vec<String>>,
+}
+
+impl Strategy for Script {
+    fn info(&self) -> &'static StrategyInfo {
+        &INFO
+    }
+
+    fn prepare(&self, context: &ClientContext, _: Option<&[u8]>) -> Result<(), StrategyError> {
+        for (name, content) in [("f0", &b"zero...."[..]), ("f1", b"one.....")] {
+            std::fs::write(context.dir.join(name), content)
+                .map_err(|error| StrategyError::failed(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn client(&self, context: &ClientContext) -> Result<Box<dyn Client>, StrategyError> {
+        let program = self.programs.get(context.client as usize - 1).cloned().unwrap_or_default();
+        Ok(Box::new(Player { program, context: context.clone() }))
+    }
+}
+
+struct Player {
+    program: Vec<String>,
+    context: ClientContext,
+}
+
+impl Client for Player {
+    fn read(&mut self, _: &mut Vec<u8>) -> Result<tearproof_core::strategy::Found, StrategyError> {
+        Ok(tearproof_core::strategy::Found::Absent)
+    }
+
+    fn write(&mut self, _: &[u8]) -> Result<(), StrategyError> {
+        let mut files: [Option<OwnedFd>; 4] = [None, None, None, None];
+        let mut results = String::new();
+        for call in &self.program {
+            let result = self.call(call, &mut files);
+            let _ = write!(results, "{call}={} ", result.unwrap_or_else(|errno| format!("{errno:?}")));
+        }
+        drop(files);
+        let path = self.context.dir.with_file_name(format!("result-{}", self.context.client));
+        std::fs::write(path, results).map_err(|error| StrategyError::failed(error.to_string()))
+    }
+}
+
+impl Player {
+    fn call(&self, call: &str, files: &mut [Option<OwnedFd>; 4]) -> Result<String, Errno> {
+        let digit = |at: usize| usize::from(call.as_bytes().get(at).map_or(0, |byte| byte - b'0'));
+        let path = |number: usize| self.context.dir.join(format!("f{number}"));
+        let (one, other) = (digit(1), digit(2));
+        let open =
+            |flags: OFlags| rustix::fs::open(path(one), flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o644));
+        let flock = |operation: FlockOperation| match &files[one] {
+            Some(fd) => rustix::fs::flock(fd, operation),
+            None => Err(Errno::BADF),
+        };
+        let done = |(): ()| String::from("ok");
+        match call.as_bytes()[0] {
+            b'n' => files[one] = Some(open(OFlags::RDWR | OFlags::CREATE)?),
+            b'o' => files[one] = Some(open(OFlags::RDWR)?),
+            b'x' => files[one] = Some(open(OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?),
+            b't' => files[one] = Some(open(OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC)?),
+            b'a' => files[one] = Some(open(OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND)?),
+            b'w' => {
+                let text = format!("client-{}", self.context.client);
+                let Some(fd) = &files[one] else { return Err(Errno::BADF) };
+                return rustix::io::write(fd, text.as_bytes()).map(|written| written.to_string());
+            }
+            b'p' => {
+                let text = format!("CLIENT+{}", self.context.client);
+                let Some(fd) = &files[one] else { return Err(Errno::BADF) };
+                return rustix::io::pwrite(fd, text.as_bytes(), 0).map(|written| written.to_string());
+            }
+            b'r' => {
+                let Some(fd) = &files[one] else { return Err(Errno::BADF) };
+                let mut buffer = [0; 16];
+                let read = rustix::io::pread(fd, &mut buffer, 0)?;
+                return Ok(String::from_utf8_lossy(&buffer[..read]).into_owned());
+            }
+            b'c' => files[one] = None,
+            b'm' => return rustix::fs::rename(path(one), path(other)).map(done),
+            b'l' => return rustix::fs::link(path(one), path(other)).map(done),
+            b'u' => return rustix::fs::unlink(path(one)).map(done),
+            b'k' => return rustix::fs::mkdir(path(one), Mode::from_raw_mode(0o755)).map(done),
+            b's' => {
+                let stat = rustix::fs::stat(path(one))?;
+                return Ok(format!("{} bytes, {} names", stat.st_size, stat.st_nlink));
+            }
+            b'e' => return rustix::fs::access(path(one), rustix::fs::Access::EXISTS).map(done),
+            b'z' => {
+                let Some(fd) = &files[one] else { return Err(Errno::BADF) };
+                return rustix::fs::ftruncate(fd, 3).map(done);
+            }
+            b'F' => return flock(FlockOperation::LockExclusive).map(done),
+            b'S' => return flock(FlockOperation::LockShared).map(done),
+            b'T' => return flock(FlockOperation::NonBlockingLockExclusive).map(done),
+            b'U' => return flock(FlockOperation::Unlock).map(done),
+            other => panic!("no call is called {}", char::from(other)),
+        }
+        Ok("ok".to_owned())
+    }
+}
+
+struct Scripts;
+
+impl Strategies for Scripts {
+    fn built_in(&self, name: &str) -> Option<&'static dyn Strategy> {
+        let words = |program: &str| program.split_whitespace().map(str::to_owned).collect();
+        let programs = name.split('|').map(words).collect();
+        Some(Box::leak(Box::new(Script { programs })))
+    }
+
+    fn over_http(&self, inner: Arc<dyn Strategy>) -> Arc<dyn Strategy> {
+        inner
+    }
+}
+
+fn plan(script: &str) -> Plan {
+    let role = ClientRole {
+        role: "caller".to_owned(),
+        count: script.split('|').count() as u32,
+        threads: 1,
+        does: vec![(Operation::Write, 1)],
+        hold: Duration::ZERO,
+        lifetime: Lifetime::Session,
+        rate: None,
+        via: Via::File,
+        strategy: None,
+        operations: None,
+    };
+    let scenario = Scenario {
+        name: "script".to_owned(),
+        summary: String::new(),
+        source: String::new(),
+        strategies: vec![script.to_owned()],
+        state: StateFile {
+            file: "state".to_owned(),
+            format: Format::Bytes,
+            object: Object::Register,
+            size: 4096,
+            grow: 0,
+            opaque: false,
+        },
+        clients: vec![role],
+        programs: Vec::new(),
+        before: Before { state: StateBefore::Absent, lock: LockBefore::None },
+        require: Require { guarantees: Vec::new(), hazards: Vec::new() },
+        stress: StressLimits::default(),
+        explore: ExploreLimits { operations: 1, ..ExploreLimits::default() },
+    };
+    let shm = PathBuf::from("/dev/shm");
+    Plan {
+        scenario,
+        strategy: script.to_owned(),
+        hazard: Hazard::Concurrency,
+        seed: 1,
+        budget: Duration::MAX,
+        base: if shm.is_dir() { shm } else { std::env::temp_dir() },
+        other_dir: None,
+    }
+}
+
+/// What an execution came to: what every call returned, and the directory in the end.
+fn outcome(state: &Path, clients: usize) -> String {
+    let mut text = String::new();
+    for client in 1..=clients {
+        // A client that waits for ever has no result: that is one, too.
+        let path = state.with_file_name(format!("result-{client}"));
+        let _ = write!(text, "{client}: {}; ", std::fs::read_to_string(&path).unwrap_or_default());
+        let _ = std::fs::remove_file(path);
+    }
+    let mut names: Vec<PathBuf> = std::fs::read_dir(state)
+        .expect("the state directory")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    names.sort();
+    for name in names {
+        let content = std::fs::read(&name).unwrap_or_else(|_| b"a directory".to_vec());
+        let _ = write!(text, "{}={:?} ", name.display(), String::from_utf8_lossy(&content));
+    }
+    text
+}
+
+/// Raw executions of a generated program at most.
+const RAW_MAX: u64 = 1500;
+
+struct Ran {
+    searched: Searched,
+    outcomes: BTreeSet<String>,
+    classes: BTreeSet<u64>,
+}
+
+/// `None` when there are more executions than that.
+fn run(script: &str, reduction: Reduction, most: u64) -> Option<Ran> {
+    let plan = plan(script);
+    let executable = Executable::current().expect("this program");
+    let root = StateRoot::create(&plan.base, &executable).expect("a state directory");
+    let interrupt = Interrupt::listen().expect("signals");
+    let (mut outcomes, mut classes) = (BTreeSet::new(), BTreeSet::new());
+    let clients = plan.scenario.clients[0].count as usize;
+    let searched = every_execution(
+        &plan,
+        &root,
+        &mut Surroundings {
+            executable: &executable,
+            strategies: &Scripts,
+            check: &|_| Ok(Vec::new()),
+            observe: &mut |_, _| {},
+            interrupt: &interrupt,
+            stop_at_violation: false,
+        },
+        reduction,
+        most,
+        |state, class| {
+            let text = outcome(state, clients).replace(&*root.path().to_string_lossy(), "");
+            outcomes.insert(text);
+            classes.insert(class);
+        },
+    )
+    .unwrap_or_else(|error| panic!("{script}: {error}"));
+    if matches!(searched.end, End::Executions(_)) {
+        return None;
+    }
+    assert_eq!(searched.end, End::Exhausted, "{script}");
+    Some(Ran { searched, outcomes, classes })
+}
+
+/// Raw executions, reduced ones, classes; `None` when there are too many raw ones.
+fn compare(script: &str, most: u64) -> Option<(u64, u64, u64)> {
+    let all = run(script, Reduction::None, most)?;
+    let reduced = run(script, Reduction::Optimal, most).expect("fewer than without reduction");
+    if all.outcomes != reduced.outcomes {
+        let missing: Vec<&String> = all.outcomes.difference(&reduced.outcomes).collect();
+        let invented: Vec<&String> = reduced.outcomes.difference(&all.outcomes).collect();
+        panic!("`{script}`: the reduced search misses {missing:#?} and has of its own {invented:#?}");
+    }
+    let run = reduced.searched.executions + reduced.searched.redundant;
+    Some((all.searched.executions, run, all.classes.len() as u64))
+}
+
+fn two_writers_of_five_calls_and_a_reader_of_three() {
+    let (raw, reduced, classes) =
+        compare("x2 w2 m20 e0 u2|x3 w3 m30 e0 u3|s0 s0 s1", 100_000).expect("72,072");
+    println!("  {raw} raw executions, {classes} classes, {reduced} run");
+    assert_eq!(raw, 72_072);
+    assert!(reduced * 10 <= classes * 12);
+}
+
+fn locks_files_and_names_in_small_programs() {
+    for script in [
+        "o0 F0 p0 U0|o0 F0 r0 U0",
+        "o0 S0 c0|o0 S0 c0|o0 F0",
+        "o0 T0 p0|o0 T0 U0",
+        "n0 r0|t0 w0",
+        "a0 w0|a0 w0|o0 r0",
+        "x2 m20|x2 m20",
+        "l02 u0|l02 s2",
+        "k2 u2|x2 s2",
+        "o0 F0 o1 F1|o1 F1 o0 F0",
+    ] {
+        let (raw, reduced, classes) = compare(script, 20_000).expect("few");
+        println!("  {script}: {raw} raw executions, {classes} classes, {reduced} run");
+    }
+}
+
+fn generated_programs_come_to_the_same_outcomes() {
+    let cases: usize = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(40);
+    let call = proptest::sample::select(vec![
+        "n0", "o0", "x2", "t0", "a0", "p0", "w0", "r0", "c0", "m02", "m20", "m01", "l02", "u0", "u2", "k2",
+        "s0", "s2", "e2", "z0", "F0", "S0", "T0", "U0",
+    ]);
+    let opened = |calls: Vec<&str>| format!("o0 {}", calls.join(" "));
+    let two = proptest::collection::vec(proptest::collection::vec(call.clone(), 1..=3).prop_map(opened), 2);
+    let three = proptest::collection::vec(proptest::collection::vec(call, 1..=1).prop_map(opened), 3);
+    let mut runner = TestRunner::deterministic();
+    let (mut raw, mut reduced, mut classes, mut skipped) = (0, 0, 0, 0);
+    for case in 0..cases {
+        let programs = if case % 2 == 0 { two.new_tree(&mut runner) } else { three.new_tree(&mut runner) };
+        let script = programs.expect("programs").current().join("|");
+        let Some(counts) = compare(&script, RAW_MAX) else {
+            skipped += 1;
+            continue;
+        };
+        raw += counts.0;
+        reduced += counts.1;
+        classes += counts.2;
+    }
+    println!(
+        "  {} programs: {raw} raw executions, {classes} classes, {reduced} run; {skipped} with more than {RAW_MAX} raw \
+         executions were skipped",
+        cases - skipped
+    );
+    assert!(skipped * 2 < cases, "most programs are too large");
+    assert!(reduced * 10 <= classes * 12);
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("worker") => {
+            let mut number = || arguments.next().and_then(|text| text.parse::<u32>().ok()).expect("a number");
+            let index = number() as usize;
+            return worker_main(index, number(), &Scripts);
+        }
+        Some("janitor") => {
+            janitor_main();
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
+    }
+    let tests: [(&str, fn()); 3] = [
+        ("locks_files_and_names_in_small_programs", locks_files_and_names_in_small_programs),
+        ("generated_programs_come_to_the_same_outcomes", generated_programs_come_to_the_same_outcomes),
+        ("two_writers_of_five_calls_and_a_reader_of_three", two_writers_of_five_calls_and_a_reader_of_three),
+    ];
+    let wanted = std::env::args().nth(1).filter(|argument| !argument.starts_with('-'));
+    let (mut passed, mut failed) = (0, 0);
+    for (name, test) in tests {
+        if wanted.as_ref().is_some_and(|wanted| !name.contains(wanted.as_str())) {
+            continue;
+        }
+        let outcome = std::panic::catch_unwind(test);
+        println!("test {name} ... {}", if outcome.is_ok() { "ok" } else { "FAILED" });
+        if outcome.is_ok() {
+            passed += 1;
+        } else {
+            failed += 1;
+        }
+    }
+    println!("\ntest result: {passed} passed; {failed} failed");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
