@@ -486,14 +486,10 @@ impl Arena<'_> {
                 return Ok(Effect::answer(footprint, Answer::Errno(errno)));
             }
         };
-        if let Some(place) = &place {
-            if creates {
-                potential.push(Potential::Certain(access(place.entry(), Mode::Write)));
-                potential.push(Potential::Certain(access(
-                    place.directory.object(ObjectKind::Listing),
-                    Mode::Update,
-                )));
-            }
+        if creates && let Some(place) = &place {
+            let listing = place.directory.object(ObjectKind::Listing);
+            potential.push(Potential::Certain(access(place.entry(), Mode::Write)));
+            potential.push(Potential::Certain(access(listing, Mode::Update)));
         }
         if truncates {
             potential.push(Potential::Any(ObjectKind::Content, Mode::Write));

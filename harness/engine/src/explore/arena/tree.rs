@@ -49,13 +49,16 @@ pub fn digest(value: &impl Hash) -> u64 {
     hasher.finish()
 }
 
+/// Names and what they lead to, in no order.
+pub type Names = Vec<(Box<[u8]>, Inode)>;
+
 /// What an inode is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file, or anything else without names in it.
     File,
     /// A directory: names and inodes, in no order, and the directory that it is in.
-    Directory(Vec<(Box<[u8]>, Inode)>, Inode),
+    Directory(Names, Inode),
     /// A symbolic link.
     Symlink(Box<[u8]>),
 }
@@ -130,7 +133,7 @@ impl Tree {
         self.inodes.iter().rev().find(|(known, _)| *known == inode).map(|(_, kind)| kind)
     }
 
-    fn names(&mut self, directory: Inode) -> Option<&mut Vec<(Box<[u8]>, Inode)>> {
+    fn names(&mut self, directory: Inode) -> Option<&mut Names> {
         match self.inodes.iter_mut().rev().find(|(known, _)| *known == directory) {
             Some((_, Kind::Directory(names, _))) => Some(names),
             _ => None,
