@@ -75,7 +75,11 @@ pub fn search<S: System>(
                 }
                 reverse_races(&mut points, &trace, &waiting);
             }
-            Ran::BrokenOff => searched.redundant += 1,
+            Ran::Asleep => {
+                searched.redundant += 1;
+                reverse_races(&mut points, &trace, &[]);
+            }
+            Ran::Nothing => searched.redundant += 1,
             Ran::Diverged(divergence) => {
                 searched.end = End::Diverged(divergence);
                 return Ok(searched);
@@ -93,8 +97,11 @@ pub fn search<S: System>(
 
 enum Ran {
     Complete,
-    /// Whatever could follow has been seen, or cannot be run.
-    BrokenOff,
+    /// Everybody who could go on sleeps. Others stand for this execution, but its races need not be
+    /// theirs.
+    Asleep,
+    /// What was planned turned out to have to wait.
+    Nothing,
     Diverged(Divergence),
 }
 
@@ -134,12 +141,12 @@ fn run<S: System>(
         }
         if point.tree.is_empty() {
             if point.visited {
-                return Ok(Ran::BrokenOff);
+                return Ok(Ran::Nothing);
             }
             let asleep = |thread: &ThreadId| point.sleep.iter().any(|step| step.thread == *thread);
             enabled.retain(|thread| !asleep(thread));
             let Some(thread) = default_choice(enabled, trace.last_thread()) else {
-                return Ok(Ran::BrokenOff);
+                return Ok(Ran::Asleep);
             };
             // What it touches is not known yet, and nobody asks before it is.
             point.tree.push(Branch::leaf(Planned::new(thread, Default::default())));
@@ -171,12 +178,7 @@ fn point_after(before: Option<&mut Point>, trace: &Trace) -> Point {
 /// Puts what reverses each race of an execution into the wake-up tree where it belongs.
 fn reverse_races(points: &mut [Point], trace: &Trace, waiting: &[Waiting]) {
     for (later, event) in trace.events().iter().enumerate() {
-        let last = View {
-            thread: event.step.thread,
-            footprint: &event.step.footprint,
-            potential: &event.step.potential,
-            mask: event.mask(),
-        };
+        let last = View { potential: &event.step.potential, ..trace.view(later) };
         for &earlier in trace.races_of(later) {
             let point = &mut points[earlier];
             reverse(trace, earlier, &last, Some(later), |sequence| point.plan(sequence));

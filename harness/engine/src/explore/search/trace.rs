@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::super::access::{Access, cannot_precede, conflict, conflict_only_by_waiting};
 use super::super::system::{Step, ThreadId};
+use super::wakeup::View;
 
 /// How many steps of each thread, by place in [`Trace::threads`].
 type Clock = SmallVec<[u16; 8]>;
@@ -30,13 +31,6 @@ pub struct Event {
     /// The index of the thread's event before this one.
     previous: Option<usize>,
     races: Races,
-}
-
-impl Event {
-    /// The objects that the step touched, as a set of bits.
-    pub(super) const fn mask(&self) -> u64 {
-        self.mask
-    }
 }
 
 /// An execution so far.
@@ -151,6 +145,12 @@ impl Trace {
         let mut conflicting = Vec::new();
         self.conflicts_with(&past, mask_of(footprint), footprint, &mut conflicting);
         self.races_among(&conflicting, past, footprint)
+    }
+
+    /// A step as it was seen.
+    pub(super) fn view(&self, index: usize) -> View<'_> {
+        let Event { step, mask, .. } = &self.events[index];
+        View { thread: step.thread, footprint: &step.footprint, potential: &[], mask: *mask }
     }
 
     /// The event of its thread before this one.

@@ -1,6 +1,5 @@
 mod canaries;
 mod compare;
-mod debug_tmp;
 mod known;
 mod preemption;
 mod random;

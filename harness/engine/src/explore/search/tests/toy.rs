@@ -300,7 +300,7 @@ impl System for Toy {
         known.read.extend(read);
         known.at += 1;
         let mut signature = u64::from(stamp) << 32 | u64::from(read.unwrap_or(0));
-        if self.untruth == Some(Untruth::Diverges) && self.begun % 3 == 0 {
+        if self.untruth == Some(Untruth::Diverges) && self.begun.is_multiple_of(3) {
             signature += 1;
         }
         Ok(Step { thread: id, footprint, potential, signature, yields: matches!(op, Op::Poll(_)) })
