@@ -119,6 +119,33 @@ fn a_witness_is_the_same_each_time_it_is_replayed() {
 }
 
 #[test]
+fn an_interrupted_exploration_ends_at_once_and_leaves_nothing() {
+    use std::io::Read;
+    let place = Place::new();
+    let arguments =
+        ["run", "index", "--engine", "explore", "--strategy", "cas-versioned-link", "--budget", "100s"];
+    let mut child = place
+        .command(&arguments)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the command starts");
+    // It is under way when its state directory is there.
+    while place.left_behind().is_empty() {
+        std::thread::yield_now();
+    }
+    let status =
+        std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(status.success());
+    let mut said = String::new();
+    child.stdout.take().expect("its output").read_to_string(&mut said).expect("text");
+    let status = child.wait().expect("its end");
+    assert_eq!(status.code(), Some(3), "{said}");
+    assert!(place.run_json()["elapsed_ms"].as_u64().expect("a time") < 50_000, "{said}");
+    assert_eq!(place.left_behind(), Vec::<String>::new());
+}
+
+#[test]
 fn a_token_of_another_definition_is_refused() {
     let place = Place::new();
     let finished = place.run(&["replay", "index/flock-sibling/concurrency/2/0000000000000001/A3B2"]);

@@ -45,11 +45,6 @@ impl Watchdog {
                 libc::sigaction(SIGNAL as libc::c_int, &raw const action, std::ptr::null_mut());
             }
         });
-        let mut all = SigSet::all();
-        all.remove(SIGNAL);
-        let mut before = SigSet::empty();
-        // It cannot fail with these arguments.
-        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&all), Some(&mut before));
         let watched = Arc::new(Watched::default());
         // SAFETY: takes nothing.
         let (pid, tid) = unsafe { (libc::getpid(), libc::gettid()) };
@@ -66,6 +61,12 @@ impl Watchdog {
                 last = now;
             }
         });
+        // After the thread was made: somebody has to hear Ctrl-C.
+        let mut all = SigSet::all();
+        all.remove(SIGNAL);
+        let mut before = SigSet::empty();
+        // It cannot fail with these arguments.
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&all), Some(&mut before));
         Self { watched, thread: Some(thread), before }
     }
 

@@ -505,6 +505,9 @@ impl System for Arena<'_> {
     type Error = ArenaError;
 
     fn begin(&mut self) -> Result<(), ArenaError> {
+        if self.launch.interrupt.raised() {
+            return Err(ArenaError::Interrupted);
+        }
         self.drain()?;
         self.generation += 1;
         self.steps = 0;
