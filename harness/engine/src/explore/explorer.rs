@@ -352,7 +352,14 @@ impl Stand<'_, '_> {
         let client_of = |thread: ThreadId| {
             clients.iter().find(|(_, known)| **known == thread).map_or(0, |(client, _)| *client)
         };
-        let steps = timeline(&trace, &deeds, &recount.events, client_of);
+        let mut steps = timeline(&trace, &deeds, &recount.events, client_of);
+        // Process ids, which programs put into names, are others each time.
+        // A short one could be any number.
+        for (pid, process) in self.arena.pids().into_iter().filter(|(pid, _)| pid.len() > 3) {
+            for step in &mut steps {
+                step.what = step.what.replace(&pid, &format!("PID{process}"));
+            }
+        }
         let mut findings = Findings::new();
         if diverged.is_none() {
             bench.findings(&mut recount, &trace, |_| false, &mut findings, surroundings)?;

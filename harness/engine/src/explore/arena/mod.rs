@@ -247,6 +247,12 @@ impl<'s> Arena<'s> {
         named.filter(|(client, _)| *client > 0).collect()
     }
 
+    /// The process ids of the clients, and the letters that tokens have for them.
+    pub fn pids(&self) -> Vec<(String, char)> {
+        let letters = 'A'..='Z';
+        self.processes.iter().map(|process| process.pid().to_string()).zip(letters).collect()
+    }
+
     /// What is recorded from now on has this time or a later one.
     pub fn end_of_play(&self) -> u64 {
         let now = (self.steps + 1) << 20;
