@@ -30,13 +30,15 @@ pub struct Step {
     pub yields: bool,
 }
 
-/// A thread that will never be enabled again in this execution, and what it waits for.
+/// A thread that waits, and what for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// Who.
     pub thread: ThreadId,
-    /// What its next step would touch.
+    /// What its next step would touch, as far as it has to do with the wait.
     pub footprint: Footprint,
+    /// What it could touch in some other state, in which it might not wait.
+    pub potential: SmallVec<[Potential; 4]>,
 }
 
 /// Something whose interleavings can be searched.
@@ -59,6 +61,6 @@ pub trait System {
     /// When the system cannot go on.
     fn step(&mut self, thread: ThreadId) -> Result<Step, Self::Error>;
 
-    /// When the execution is complete: the threads that wait for ever.
+    /// The threads that wait for what somebody else has; when the execution is complete, for ever.
     fn waiting(&self) -> Vec<Waiting>;
 }

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use smallvec::SmallVec;
 
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind};
-use crate::explore::gate::{Answer, Call, LockRequest, Notification, Shown, Target};
+use crate::explore::gate::{Answer, Call, Notification, Shown, Target};
 use crate::explore::system::{Step, System, ThreadId, Waiting};
 use crate::worker::{Control, PartKind, Specification};
 use locks::{Locks, Range};
@@ -632,23 +632,8 @@ impl System for Arena<'_> {
     }
 
     fn waiting(&self) -> Vec<Waiting> {
-        let mut waiting = Vec::new();
-        for thread in &self.threads {
-            let State::AtGate(pending) = &thread.state else { continue };
-            let mut footprint = Footprint::new();
-            if let Call::Lock { fd, kind, request, .. } = &pending.call
-                && let Some(file) = self.processes[thread.process].descriptors.get(*fd)
-            {
-                let mode = match request {
-                    LockRequest::Shared => Mode::AcquireShared,
-                    _ => Mode::Acquire,
-                };
-                let object = perform::lock_object(file.inode, *kind == crate::explore::gate::LockKind::Flock);
-                footprint.push(Access { object, mode });
-            }
-            waiting.push(Waiting { thread: thread.id, footprint });
-        }
-        waiting
+        let waits = |index: &usize| matches!(self.threads[*index].state, State::AtGate(_)) && !self.can_go(*index);
+        (0..self.threads.len()).filter(waits).map(|index| self.waits_for(index)).collect()
     }
 }
 

@@ -419,7 +419,7 @@ impl Arena<'_> {
     }
 
     /// The footprint of a call that asks what a path leads to.
-    fn reads_path(&self, process: usize, at: &At, follow: bool) -> (Footprint, SmallVec<[Potential; 4]>) {
+    pub(super) fn reads_path(&self, process: usize, at: &At, follow: bool) -> (Footprint, SmallVec<[Potential; 4]>) {
         let (inode, mut footprint) = self.target(process, &Target::Path(at.clone(), follow));
         if let Some(inode) = inode {
             footprint.push(access(inode.object(ObjectKind::Attributes), Mode::Read));

@@ -10,11 +10,12 @@ use std::sync::atomic::Ordering;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::perform::{Effect, Ending};
+use super::perform::{self, Effect, Ending};
 use super::tree::{Inode, digest};
 use super::{Arena, ArenaError, Pending, State};
-use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind};
-use crate::explore::gate::{Answer, Call, Notification, Target};
+use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
+use crate::explore::gate::{Answer, Call, LockKind, LockRequest, Notification, Target};
+use crate::explore::system::Waiting;
 
 /// Naps of one operation that may end at any time.
 const FREE_NAPS: u32 = 1;
@@ -391,6 +392,40 @@ impl Arena<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What a thread at the gate waits for.
+    pub(super) fn waits_for(&self, index: usize) -> Waiting {
+        let thread = &self.threads[index];
+        let mut waiting =
+            Waiting { thread: thread.id, footprint: Footprint::new(), potential: SmallVec::new() };
+        let State::AtGate(Pending { call, .. }) = &thread.state else { return waiting };
+        if let Call::Lock { fd, kind, request, .. } = call {
+            let mode = match request {
+                LockRequest::Shared => Mode::AcquireShared,
+                _ => Mode::Acquire,
+            };
+            if let Some(file) = self.processes[thread.process].descriptors.get(*fd) {
+                let object = perform::lock_object(file.inode, *kind == LockKind::Flock);
+                waiting.footprint.push(Access { object, mode });
+            }
+        } else if let Some(inode) = self.writes_to(thread.process, call) {
+            if let Call::Open { at, .. }
+            | Call::Truncate { target: Target::Path(at, _), .. }
+            | Call::ChangeMode { target: Target::Path(at, _), .. }
+            | Call::SetTimes { target: Target::Path(at, _), .. } = call
+            {
+                // Another file may have the name in another state.
+                (waiting.footprint, waiting.potential) = self.reads_path(thread.process, at, true);
+                for kind in [ObjectKind::Content, ObjectKind::Metadata, ObjectKind::Attributes] {
+                    waiting.potential.push(Potential::Any(kind, Mode::Write));
+                }
+                waiting.potential.push(Potential::Any(ObjectKind::WriteGate, Mode::Acquire));
+            }
+            let object = inode.object(ObjectKind::WriteGate);
+            waiting.footprint.push(Access { object, mode: Mode::Acquire });
+        }
+        waiting
     }
 
     /// The inode that a call writes to, if its writers are kept apart by the kernel.

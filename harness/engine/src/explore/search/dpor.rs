@@ -10,12 +10,15 @@
 //! something else once a race is reversed: there the superset of all states is used, so the result
 //! is sound and not always optimal. A thread that waits for a lock is not enabled: the race is
 //! between those who take it, and the release between them hides nothing. And a sequence that
-//! cannot be run to its end, because a thread turns out to wait, is dropped. How a race is reversed
-//! then is the matter of `reversal`.
+//! cannot be run to its end, because a thread turns out to wait, is dropped; what it waits for may
+//! depend on the order so far, so its races with those before it are reversed instead. How a race is
+//! reversed is the matter of `reversal`.
+
+use smallvec::SmallVec;
 
 use super::super::system::{System, ThreadId, Waiting};
 use super::reversal::reverse;
-use super::trace::Trace;
+use super::trace::{Trace, mask_of};
 use super::wakeup::{Branch, Planned, Sequence, View, insert, is_weak_initial};
 use super::{Continue, Divergence, End, Limits, Searched, default_choice};
 
@@ -95,6 +98,8 @@ pub fn search<S: System>(
     }
 }
 
+type Threads = SmallVec<[ThreadId; 4]>;
+
 enum Ran {
     Complete,
     /// Everybody who could go on sleeps. Others stand for this execution, but its races need not be
@@ -135,10 +140,20 @@ fn run<S: System>(
             points.push(point);
         }
         let point = &mut points[depth];
-        while point.tree.first().is_some_and(|branch| !enabled.contains(&branch.step.thread)) {
+        let mut blocked = Threads::new();
+        while let Some(Branch { step, .. }) =
+            point.tree.first().filter(|first| !enabled.contains(&first.step.thread))
+        {
+            blocked.push(step.thread);
             point.drop_first();
             searched.infeasible += 1;
         }
+        if !blocked.is_empty() {
+            let waiting = system.waiting();
+            let blocked = waiting.iter().filter(|waiting| blocked.contains(&waiting.thread));
+            blocked.for_each(|waiting| reverse_races_of_waiting(points, trace, waiting));
+        }
+        let point = &mut points[depth];
         if point.tree.is_empty() {
             if point.visited {
                 return Ok(Ran::Nothing);
@@ -148,8 +163,7 @@ fn run<S: System>(
             let Some(thread) = default_choice(enabled, trace.last_thread()) else {
                 return Ok(Ran::Asleep);
             };
-            // What it touches is not known yet, and nobody asks before it is.
-            point.tree.push(Branch::leaf(Planned::new(thread, Default::default())));
+            point.tree.push(Branch::leaf(Planned::next_of(thread)));
         }
         let planned = &mut point.tree[0].step;
         let step = system.step(planned.thread)?;
@@ -178,18 +192,26 @@ fn point_after(before: Option<&mut Point>, trace: &Trace) -> Point {
 /// Puts what reverses each race of an execution into the wake-up tree where it belongs.
 fn reverse_races(points: &mut [Point], trace: &Trace, waiting: &[Waiting]) {
     for (later, event) in trace.events().iter().enumerate() {
-        let last = View { potential: &event.step.potential, ..trace.view(later) };
+        let potential = event.step.potential.as_slice();
+        let last = View { certain: potential.is_empty(), potential, ..trace.view(later) };
         for &earlier in trace.races_of(later) {
             let point = &mut points[earlier];
             reverse(trace, earlier, &last, Some(later), |sequence| point.plan(sequence));
         }
     }
-    for Waiting { thread, footprint } in waiting {
-        let planned = Planned::new(*thread, footprint.clone());
-        for earlier in trace.races_of_waiting(*thread, footprint) {
-            let point = &mut points[earlier];
-            reverse(trace, earlier, &planned.view(), None, |sequence| point.plan(sequence));
-        }
+    waiting.iter().for_each(|waiting| reverse_races_of_waiting(points, trace, waiting));
+}
+
+/// The same for a thread that waits after the last step of a trace, for ever or because of the order
+/// in which others were.
+fn reverse_races_of_waiting(points: &mut [Point], trace: &Trace, waiting: &Waiting) {
+    let Waiting { thread, footprint, potential } = waiting;
+    // Where it need not wait it may touch something else.
+    let (certain, mask) = (false, mask_of(footprint));
+    let last = View { thread: *thread, footprint, certain, potential, mask };
+    for earlier in trace.races_of_waiting(*thread, footprint) {
+        let point = &mut points[earlier];
+        reverse(trace, earlier, &last, None, |sequence| point.plan(sequence));
     }
 }
 

@@ -6,17 +6,22 @@
 //! execution that is planned here, and are reversed in their turn.
 //!
 //! Where it waited for a lock that the race's first step took, others may have had the lock in the
-//! meantime, and may not have given it back without what follows from the first step: then it would
-//! have to wait for them, and the sequence could not be run. So who takes such a lock is left out,
-//! with what follows from that; whoever might have had it before comes after it then, which is a
-//! race, and is reversed in its turn.
+//! meantime. They might as well come later, and who does not give the lock back without what
+//! follows from the first step has to. Nor is it enough to have them all come later: a thread that
+//! sleeps may begin what they begin, and yet not what comes of it. So each selection of them is
+//! planned that leaves out, with a step, what happens after it.
 
 use smallvec::SmallVec;
 
-use super::super::access::cannot_pass;
+use super::super::access::{Access, Potential, cannot_pass};
 use super::trace::Trace;
 use super::wakeup::{Sequence, View};
-const VARIANT: u32 = 2;
+
+/// Selections that are planned at most. Where there are more, only those are that leave out all who
+/// take the lock from some step on.
+const SELECTIONS_MAX: usize = 64;
+
+type Indices = SmallVec<[usize; 32]>;
 
 /// Plans what reverses the race between the step at `earlier` and `last`, which is the step at
 /// `later`, or one that a thread waits for ever to take.
@@ -28,34 +33,71 @@ pub(super) fn reverse<'a>(
     mut plan: impl FnMut(&mut Sequence<'a>),
 ) {
     let free = (earlier + 1..trace.len()).filter(|&index| !trace.happens_before(earlier, index));
-    let mut sequence = Sequence::new();
-    if !last.may_wait() {
-        sequence.extend(free.map(|index| trace.view(index)));
+    let mut put = |left_out: &[usize]| {
+        let steps = free.clone().filter(|index| !left_out.contains(index));
+        let mut sequence: Sequence<'a> = steps.map(|index| trace.view(index)).collect();
+        sequence.push(*last);
+        plan(&mut sequence);
+    };
+    let optional =
+        if last.may_wait() { in_the_way(trace, free.clone(), last, later) } else { Indices::new() };
+    if optional.is_empty() {
+        return put(&[]);
+    }
+    let mut selections = Vec::new();
+    select(trace, &optional, &mut Indices::new(), &mut selections);
+    if selections.len() < SELECTIONS_MAX {
+        selections.iter().for_each(|left_out| put(left_out));
     } else {
-        let own = later.map_or_else(|| trace.last_of(last.thread), |later| trace.previous_of(later));
-        let mut left_out: SmallVec<[usize; 16]> = SmallVec::new();
-        let mut all = Sequence::new();
-        for index in free {
-            let step = trace.view(index);
-            if VARIANT == 1 {
-                all.push(step);
-            }
-            let in_the_way = cannot_pass(step.footprint, last.footprint)
-                && own.is_none_or(|own| !trace.happens_before(index, own));
-            if in_the_way || left_out.iter().any(|&out| trace.happens_before(out, index)) {
-                left_out.push(index);
-            } else {
-                sequence.push(step);
-            }
-        }
-        if VARIANT == 1 && !left_out.is_empty() {
-            sequence.push(*last);
-            plan(&mut sequence);
-            all.push(*last);
-            plan(&mut all);
-            return;
+        (0..=optional.len()).for_each(|kept| put(&optional[kept..]));
+    }
+}
+
+/// The steps that take a lock for which `last` has to wait while they have it, and those that happen
+/// after them, as far as the thread of `last` can do without.
+fn in_the_way(
+    trace: &Trace,
+    free: impl Iterator<Item = usize>,
+    last: &View<'_>,
+    later: Option<usize>,
+) -> Indices {
+    let own = later.map_or_else(|| trace.last_of(last.thread), |later| trace.previous_of(later));
+    let mut optional = Indices::new();
+    for index in free {
+        let takes = may_make_wait(trace.view(index).footprint, last)
+            && own.is_none_or(|own| !trace.happens_before(index, own));
+        if takes || optional.iter().any(|&other| trace.happens_before(other, index)) {
+            optional.push(index);
         }
     }
-    sequence.push(*last);
-    plan(&mut sequence);
+    optional
+}
+
+/// Whether `last` may have to wait while what `earlier` took is held, in whatever state.
+fn may_make_wait(earlier: &[Access], last: &View<'_>) -> bool {
+    cannot_pass(earlier, last.footprint)
+        || last.potential.iter().any(|potential| match *potential {
+            Potential::Certain(access) => cannot_pass(earlier, &[access]),
+            Potential::Any(kind, mode) => earlier
+                .iter()
+                .filter(|taken| taken.object.kind == kind)
+                .any(|taken| cannot_pass(&[*taken], &[Access { mode, ..*taken }])),
+        })
+}
+
+/// Finds every set of optional steps that can be left out: with a step, those that happen after it.
+fn select(trace: &Trace, optional: &[usize], left_out: &mut Indices, into: &mut Vec<Indices>) {
+    if into.len() >= SELECTIONS_MAX {
+        return;
+    }
+    let Some((&first, rest)) = optional.split_first() else {
+        into.push(left_out.clone());
+        return;
+    };
+    left_out.push(first);
+    select(trace, rest, left_out, into);
+    left_out.pop();
+    if !left_out.iter().any(|&out| trace.happens_before(out, first)) {
+        select(trace, rest, left_out, into);
+    }
 }

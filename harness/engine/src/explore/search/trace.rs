@@ -7,9 +7,9 @@
 
 use smallvec::SmallVec;
 
-use super::super::access::{Access, cannot_precede, conflict, conflict_only_by_waiting};
+use super::super::access::{Access, Mode, cannot_precede, conflict, conflict_only_by_waiting};
 use super::super::system::{Step, ThreadId};
-use super::wakeup::View;
+use super::wakeup::{View, may_wait};
 
 /// How many steps of each thread, by place in [`Trace::threads`].
 type Clock = SmallVec<[u16; 8]>;
@@ -118,7 +118,8 @@ impl Trace {
             }
         }
         clock[place] += 1;
-        let races = self.races_among(&conflicting, past, &step.footprint);
+        let waits_by_state = !step.potential.is_empty() && may_wait(&step.footprint, &step.potential);
+        let races = self.races_among(&conflicting, past, &step.footprint, waits_by_state);
         self.conflicting = conflicting;
         self.last[place] = Some(self.events.len());
         self.events.push(Event { step, place, number: clock[place], clock, mask, previous, races });
@@ -144,13 +145,13 @@ impl Trace {
         past.resize(self.threads.len(), 0);
         let mut conflicting = Vec::new();
         self.conflicts_with(&past, mask_of(footprint), footprint, &mut conflicting);
-        self.races_among(&conflicting, past, footprint)
+        self.races_among(&conflicting, past, footprint, true)
     }
 
     /// A step as it was seen.
     pub(super) fn view(&self, index: usize) -> View<'_> {
         let Event { step, mask, .. } = &self.events[index];
-        View { thread: step.thread, footprint: &step.footprint, potential: &[], mask: *mask }
+        View { thread: step.thread, footprint: &step.footprint, certain: true, potential: &[], mask: *mask }
     }
 
     /// The event of its thread before this one.
@@ -174,16 +175,29 @@ impl Trace {
         }
     }
 
-    fn races_among(&self, conflicting: &[usize], mut past: Clock, footprint: &[Access]) -> Races {
+    /// If it depends on the state whether the step has to wait, to have it in front of the last one
+    /// that conflicts with it may be impossible, and in front of an earlier one possible.
+    fn races_among(
+        &self,
+        conflicting: &[usize],
+        mut past: Clock,
+        footprint: &[Access],
+        waits_by_state: bool,
+    ) -> Races {
         let mut races = Races::new();
         for &index in conflicting {
-            let other = &self.events[index];
-            // What had to happen first hides nothing that came before it: the lock that it gave back
-            // was taken by somebody.
-            if !covers(&past, other) && !cannot_precede(&other.step.footprint, footprint) {
+            let other = &self.events[index].step.footprint;
+            let only_by_waiting = conflict_only_by_waiting(other, footprint);
+            // In another state it might not have to wait for what this one gives back.
+            if cannot_precede(other, footprint) && (!waits_by_state || only_by_waiting) {
+                continue;
+            }
+            // What happened while it waited for a lock hides nothing that came before that: neither
+            // who took the lock that was given back then, nor who took it and went on.
+            if !covers(&past, &self.events[index]) || takes_what_is_waited_for(other, footprint) {
                 races.push(index);
-                if !conflict_only_by_waiting(&other.step.footprint, footprint) {
-                    join(&mut past, &other.clock);
+                if !only_by_waiting && !waits_by_state {
+                    join(&mut past, &self.events[index].clock);
                 }
             }
         }
@@ -220,6 +234,13 @@ pub(super) fn mask_of(footprint: &[Access]) -> u64 {
         let mixed = (access.object.key ^ kind << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         mask | 1 << (mixed >> 58)
     })
+}
+
+/// Whether a step takes a lock that another one waits for.
+fn takes_what_is_waited_for(earlier: &[Access], later: &[Access]) -> bool {
+    let takes = |mode| matches!(mode, Mode::Acquire | Mode::AcquireShared | Mode::Write);
+    let waits = |mode| matches!(mode, Mode::Acquire | Mode::AcquireShared);
+    earlier.iter().any(|a| takes(a.mode) && later.iter().any(|b| a.object == b.object && waits(b.mode)))
 }
 
 fn covers(clock: &Clock, event: &Event) -> bool {

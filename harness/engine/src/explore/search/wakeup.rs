@@ -3,7 +3,8 @@
 //!
 //! Two things are not known when a sequence is planned, both of its last step, which was seen in
 //! another order only: what it will touch, and whether its thread will have to wait. A branch that
-//! may fail therefore keeps what it stands for.
+//! may fail therefore keeps what it stands for, and one that is there because of what some step
+//! might touch stands for nothing but itself.
 
 use smallvec::SmallVec;
 
@@ -16,26 +17,35 @@ use super::trace::mask_of;
 pub(super) struct Planned {
     pub thread: ThreadId,
     pub footprint: Footprint,
-    /// Not empty for a step that was seen in another order only: it may touch something else then.
-    pub potential: SmallVec<[Potential; 4]>,
+    /// Whether it touches that and nothing else. What was seen in another order only may not.
+    certain: bool,
+    /// If not, what it may touch then, as far as that is known.
+    potential: SmallVec<[Potential; 4]>,
     mask: u64,
 }
 
 impl Planned {
-    pub fn new(thread: ThreadId, footprint: Footprint) -> Self {
-        let mask = mask_of(&footprint);
-        Self { thread, footprint, potential: SmallVec::new(), mask }
+    /// A step of which nobody asks what it touches before it was taken.
+    pub fn next_of(thread: ThreadId) -> Self {
+        Self { thread, footprint: Footprint::new(), certain: true, potential: SmallVec::new(), mask: 0 }
     }
 
     /// Notes what the step did touch, now that it was taken.
     pub fn seen(&mut self, footprint: &Footprint) {
         self.footprint.clone_from(footprint);
         self.potential.clear();
+        self.certain = true;
         self.mask = mask_of(footprint);
     }
 
     pub fn view(&self) -> View<'_> {
-        View { thread: self.thread, footprint: &self.footprint, potential: &self.potential, mask: self.mask }
+        View {
+            thread: self.thread,
+            footprint: &self.footprint,
+            certain: self.certain,
+            potential: &self.potential,
+            mask: self.mask,
+        }
     }
 }
 
@@ -44,7 +54,7 @@ impl Planned {
 pub(super) struct View<'a> {
     pub thread: ThreadId,
     pub footprint: &'a [Access],
-    /// Empty: what it touches is certain.
+    pub certain: bool,
     pub potential: &'a [Potential],
     /// Steps whose masks share no bit touch nothing in common.
     pub mask: u64,
@@ -54,36 +64,38 @@ pub(super) struct View<'a> {
 pub(super) type Sequence<'a> = SmallVec<[View<'a>; 32]>;
 
 impl View<'_> {
-    pub fn certain(&self) -> bool {
-        self.potential.is_empty()
-    }
-
     /// Whether the two might conflict. In doubt they do: that costs an execution, and loses none.
     pub fn may_conflict(&self, other: &View<'_>) -> bool {
         self.mask & other.mask != 0 && conflict(self.footprint, other.footprint)
-            || !self.certain() && may_conflict(self.potential, other.footprint)
-            || !other.certain() && may_conflict(other.potential, self.footprint)
+            || !self.potential.is_empty() && may_conflict(self.potential, other.footprint)
+            || !other.potential.is_empty() && may_conflict(other.potential, self.footprint)
             || self.potential.iter().any(|one| other.potential.iter().any(|other| clash(*one, *other)))
     }
 
     /// Whether the thread may have to wait before it can take the step.
     pub fn may_wait(&self) -> bool {
-        let waits = |mode| matches!(mode, Mode::Acquire | Mode::AcquireShared);
-        self.footprint.iter().any(|access| waits(access.mode))
-            || self.potential.iter().any(|potential| match *potential {
-                Potential::Certain(access) => waits(access.mode),
-                Potential::Any(_, mode) => waits(mode),
-            })
+        may_wait(self.footprint, self.potential)
     }
 
     fn own(&self) -> Planned {
         Planned {
             thread: self.thread,
             footprint: Footprint::from_slice(self.footprint),
+            certain: self.certain,
             potential: SmallVec::from_slice(self.potential),
             mask: self.mask,
         }
     }
+}
+
+/// Whether a thread may have to wait before it can take a step.
+pub(super) fn may_wait(footprint: &[Access], potential: &[Potential]) -> bool {
+    let waits = |mode| matches!(mode, Mode::Acquire | Mode::AcquireShared);
+    footprint.iter().any(|access| waits(access.mode))
+        || potential.iter().any(|potential| match *potential {
+            Potential::Certain(access) => waits(access.mode),
+            Potential::Any(_, mode) => waits(mode),
+        })
 }
 
 fn clash(one: Potential, other: Potential) -> bool {
@@ -107,17 +119,20 @@ pub(super) struct Branch {
     /// Sequences that were not added because of this branch: what is to be run instead should its
     /// thread have to wait.
     pub instead: Vec<Vec<Planned>>,
+    /// Whether what the step or one that is to be run before touches was uncertain: then somebody
+    /// may still sleep when it is taken.
+    doubtful: bool,
 }
 
 impl Branch {
     pub fn leaf(step: Planned) -> Self {
-        Self { step, rest: Vec::new(), instead: Vec::new() }
+        Self { step, rest: Vec::new(), instead: Vec::new(), doubtful: false }
     }
 
-    fn chain(sequence: &[View<'_>]) -> Vec<Self> {
+    fn chain(sequence: &[View<'_>], doubtful: bool) -> Vec<Self> {
         let mut rest = Vec::new();
         for step in sequence.iter().rev() {
-            rest = vec![Self { rest, ..Self::leaf(step.own()) }];
+            rest = vec![Self { rest, doubtful: doubtful || !step.certain, ..Self::leaf(step.own()) }];
         }
         rest
     }
@@ -130,7 +145,7 @@ pub(super) fn is_weak_initial(candidate: &View<'_>, sequence: &[View<'_>]) -> bo
     let before = &sequence[..at.unwrap_or(sequence.len())];
     // Were it not the same step in both places, something in between would conflict with it.
     let step = match at {
-        Some(at) if !candidate.certain() => &sequence[at],
+        Some(at) if !candidate.certain => &sequence[at],
         _ => candidate,
     };
     before.iter().all(|other| !other.may_conflict(step))
@@ -139,28 +154,29 @@ pub(super) fn is_weak_initial(candidate: &View<'_>, sequence: &[View<'_>]) -> bo
 /// Adds a sequence, unless one that is there stands for it.
 ///
 /// A leaf stands for whatever goes on from it, since no thread sleeps any more when it is reached:
-/// that is what it was put there for. Where a step on the way to it may yet turn out to touch less
-/// than was feared, somebody may still sleep, and the rest of the sequence is added below.
+/// that is what it was put there for. Where a step may yet turn out to touch less than was feared,
+/// somebody may still sleep, and the rest of the sequence is added below.
 pub(super) fn insert(tree: &mut Vec<Branch>, sequence: &mut Sequence<'_>) {
     let mut level = tree;
-    let mut certain = true;
+    let mut doubtful = false;
     loop {
         let first = level.iter().position(|branch| is_weak_initial(&branch.step.view(), sequence));
+        let before = &level[..first.unwrap_or(level.len())];
+        doubtful |= before.iter().any(|branch| !branch.step.certain);
         let Some(index) = first else {
-            level.extend(Branch::chain(sequence));
+            level.extend(Branch::chain(sequence, doubtful));
             return;
         };
         let branch = &mut level[index];
-        let step = branch.step.view();
-        if step.may_wait() {
+        if branch.step.view().may_wait() {
             branch.instead.push(sequence.iter().map(View::own).collect());
         }
-        certain &= branch.step.view().certain();
+        doubtful |= branch.doubtful;
         let thread = branch.step.thread;
         if let Some(at) = sequence.iter().position(|step| step.thread == thread) {
             sequence.remove(at);
         }
-        if sequence.is_empty() || certain && branch.rest.is_empty() {
+        if sequence.is_empty() || branch.rest.is_empty() && !doubtful {
             return;
         }
         level = &mut branch.rest;

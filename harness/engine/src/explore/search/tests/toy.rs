@@ -34,8 +34,15 @@ pub enum Op {
     LockShared(u8),
     /// Takes a lock if it is free.
     TryLock(u8),
+    /// Waits for the lock of the variable that a pointer leads to.
+    LockThrough(u8),
+    /// Stores to a variable under its lock if it was stored to before, as O_TRUNC does; otherwise
+    /// stores without. Waits only in the first case.
+    Truncate(u8),
     /// Gives a lock back, if it has it.
     Unlock(u8),
+    /// Stores and gives a lock back, if it has it, in one step.
+    Finish(u8),
     /// Starts a thread that waits to be born.
     Bear(u8),
     /// The same, if a variable was never stored to.
@@ -94,8 +101,9 @@ pub enum Untruth {
     HidesReadsOf(u8),
     /// What a step reads depends on how often the system was begun.
     Diverges,
-    /// Who takes a lock says that it writes, not that it waited: so the release in front of it
-    /// looks like a race that can be reversed, and hides the other one who took it.
+    /// Who takes a lock says that it writes, not that it waited, and nobody is said to wait: so the
+    /// release in front of it looks like a race that can be reversed, and hides the other one who
+    /// took it.
     TakesLocksSilently,
     /// Nobody is said to wait.
     HidesWhoWaits,
@@ -142,12 +150,15 @@ impl Toy {
     }
 
     fn may_go(&self, thread: usize) -> bool {
+        let free = |lock: u8| {
+            let Locked { owner, sharers } = self.state.locks[usize::from(lock)];
+            (owner == NOBODY || owner == thread) && sharers & !(1 << thread) == 0
+        };
         match self.next(thread) {
             None => false,
-            Some(Op::Lock(lock)) => {
-                let Locked { owner, sharers } = self.state.locks[usize::from(lock)];
-                (owner == NOBODY || owner == thread) && sharers & !(1 << thread) == 0
-            }
+            Some(Op::Lock(lock)) => free(lock),
+            Some(Op::LockThrough(pointer)) => free(self.state.pointers[usize::from(pointer)]),
+            Some(Op::Truncate(key)) => self.state.variables[usize::from(key)] == 0 || free(key),
             Some(Op::LockShared(lock)) => {
                 let owner = self.state.locks[usize::from(lock)].owner;
                 owner == NOBODY || owner == thread
@@ -185,7 +196,7 @@ impl System for Toy {
     fn step(&mut self, id: ThreadId) -> Result<Step, Infallible> {
         use ObjectKind::{Birth, Content, Entry, Lock, Metadata};
         let thread = usize::from(id.0);
-        let op = self.next(thread).expect("it is enabled");
+        let mut op = self.next(thread).expect("it is enabled");
         let at = self.state.threads[thread].at;
         let stamp = (thread as u32 + 1) * 100 + at as u32;
         let mut footprint = Footprint::new();
@@ -195,6 +206,12 @@ impl System for Toy {
         let state = &mut self.state;
         let mut potential: SmallVec<[Potential; 4]> = SmallVec::new();
         let mut read = None;
+        if let Op::LockThrough(pointer) = op {
+            footprint.push(access(Entry, pointer, Mode::Read));
+            potential.push(Potential::Any(Lock, Mode::Acquire));
+            potential.push(Potential::Any(Lock, Mode::ReleaseShared));
+            op = Op::Lock(state.pointers[usize::from(pointer)]);
+        }
         let taking =
             |mode| if self.untruth == Some(Untruth::TakesLocksSilently) { Mode::Write } else { mode };
         match op {
@@ -271,7 +288,31 @@ impl System for Toy {
                 }
                 read = Some(u32::from(free));
             }
-            Op::Unlock(key) => {
+            Op::LockThrough(_) => unreachable!("it was replaced by what it leads to"),
+            Op::Truncate(key) => {
+                let variable = &mut state.variables[usize::from(key)];
+                potential.push(Potential::Certain(access(Lock, key, Mode::Acquire)));
+                footprint.push(access(Content, key, Mode::Write));
+                let lock = state.locks[usize::from(key)];
+                if *variable != 0 && lock.owner == NOBODY && lock.sharers == 0 {
+                    footprint.push(access(Lock, key, Mode::Acquire));
+                    footprint.push(access(Lock, key, Mode::Release));
+                } else if *variable != 0 && lock.owner == thread {
+                    footprint.push(access(Lock, key, Mode::Hold));
+                } else if *variable != 0 {
+                    // Its own share becomes the whole lock for a moment.
+                    for mode in [Mode::ReleaseShared, Mode::Acquire, Mode::Release, Mode::AcquireShared] {
+                        footprint.push(access(Lock, key, mode));
+                    }
+                }
+                read = Some(u32::from(*variable != 0));
+                *variable = stamp;
+            }
+            Op::Unlock(key) | Op::Finish(key) => {
+                if let Op::Finish(key) = op {
+                    footprint.push(access(Content, key, Mode::Write));
+                    state.variables[usize::from(key)] = stamp;
+                }
                 let lock = &mut state.locks[usize::from(key)];
                 if lock.owner == thread {
                     footprint.push(access(Lock, key, Mode::Release));
@@ -307,7 +348,7 @@ impl System for Toy {
     }
 
     fn waiting(&self) -> Vec<Waiting> {
-        if self.untruth == Some(Untruth::HidesWhoWaits) {
+        if matches!(self.untruth, Some(Untruth::HidesWhoWaits | Untruth::TakesLocksSilently)) {
             return Vec::new();
         }
         let waits = |&thread: &usize| self.next(thread).is_some() && !self.may_go(thread);
@@ -318,14 +359,27 @@ impl System for Toy {
                 if self.state.threads[thread].at == 0 && self.is_borne(thread) {
                     footprint.push(access(ObjectKind::Birth, thread as u8, Mode::Acquire));
                 }
-                match self.next(thread) {
-                    Some(Op::Lock(key)) => footprint.push(access(ObjectKind::Lock, key, Mode::Acquire)),
-                    Some(Op::LockShared(key)) => {
-                        footprint.push(access(ObjectKind::Lock, key, Mode::AcquireShared));
+                use ObjectKind::{Content, Entry, Lock};
+                let mut potential: SmallVec<[Potential; 4]> = SmallVec::new();
+                let next = match self.next(thread) {
+                    Some(Op::LockThrough(pointer)) => {
+                        footprint.push(access(Entry, pointer, Mode::Read));
+                        potential.push(Potential::Any(Lock, Mode::Acquire));
+                        potential.push(Potential::Any(Lock, Mode::ReleaseShared));
+                        Some(Op::Lock(self.state.pointers[usize::from(pointer)]))
+                    }
+                    next => next,
+                };
+                match next {
+                    Some(Op::Lock(key)) => footprint.push(access(Lock, key, Mode::Acquire)),
+                    Some(Op::LockShared(key)) => footprint.push(access(Lock, key, Mode::AcquireShared)),
+                    Some(Op::Truncate(key)) => {
+                        footprint.push(access(Content, key, Mode::Write));
+                        footprint.push(access(Lock, key, Mode::Acquire));
                     }
                     _ => {}
                 }
-                Waiting { thread: ThreadId(thread as u16), footprint }
+                Waiting { thread: ThreadId(thread as u16), footprint, potential }
             })
             .collect()
     }
