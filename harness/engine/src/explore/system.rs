@@ -12,6 +12,17 @@ use super::access::{Footprint, Potential};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ThreadId(pub u16);
 
+impl ThreadId {
+    /// Threads with this bit go on only when nobody else can, unless a search wants it otherwise.
+    /// They come after all others.
+    pub const RELUCTANT: u16 = 1 << 15;
+
+    /// Whether the thread is one of those.
+    pub const fn is_reluctant(self) -> bool {
+        self.0 & Self::RELUCTANT != 0
+    }
+}
+
 /// One step that was executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Scenario, strategy, hazard, operations of each client, a digest of the definition, and the
-//! schedule: who took how many steps. Clients are letters, further threads of theirs small ones.
+//! schedule: who took how many steps. Clients are letters, further threads of theirs small ones; `Ax` is where client A is killed,
+//! `Az` where it goes on after a pause.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,6 +16,10 @@ use tearproof_core::scenario::Scenario;
 
 use super::arena::THREADS_OF_A_PROCESS;
 use super::system::ThreadId;
+
+/// What stands for a kill of a client, after its letter, and for its going on after a pause.
+const KILL: char = 'x';
+const GOES_ON: char = 'z';
 
 /// What runs one execution again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +61,10 @@ pub fn digest_of(scenario: &Scenario) -> u64 {
 pub fn name_of(thread: ThreadId) -> String {
     let (process, number) = (thread.0 / THREADS_OF_A_PROCESS, thread.0 % THREADS_OF_A_PROCESS);
     let letter = |first: u8, number: u16| char::from(first + number.min(25) as u8);
+    if thread.is_reluctant() {
+        let process = process & !(ThreadId::RELUCTANT / THREADS_OF_A_PROCESS);
+        return format!("{}{}", letter(b'A', process), if number == 0 { KILL } else { GOES_ON });
+    }
     match number {
         0 => letter(b'A', process).to_string(),
         _ => format!("{}{}", letter(b'A', process), letter(b'a', number - 1)),
@@ -103,7 +112,11 @@ fn schedule(mut runs: &str) -> Option<Vec<ThreadId>> {
         runs = &runs[1..];
         let mut thread = (letter as u16 - u16::from(b'A')) * THREADS_OF_A_PROCESS;
         if let Some(small) = runs.chars().next().filter(char::is_ascii_lowercase) {
-            thread += small as u16 - u16::from(b'a') + 1;
+            match small {
+                KILL => thread |= ThreadId::RELUCTANT,
+                GOES_ON => thread |= ThreadId::RELUCTANT | 1,
+                _ => thread += small as u16 - u16::from(b'a') + 1,
+            }
             runs = &runs[1..];
         }
         let digits = runs.find(|c: char| !c.is_ascii_digit()).unwrap_or(runs.len());

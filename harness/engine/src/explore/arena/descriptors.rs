@@ -65,6 +65,13 @@ impl Descriptors {
         numbers
     }
 
+    /// Takes all of them out, in the order of their numbers.
+    pub fn take(&mut self) -> impl Iterator<Item = Rc<OpenFile>> + use<> {
+        let mut open = std::mem::take(&mut self.open);
+        open.sort_unstable_by_key(|(fd, _)| *fd);
+        open.into_iter().map(|(_, file)| file)
+    }
+
     /// Closes everything.
     pub fn clear(&mut self) {
         self.open.clear();

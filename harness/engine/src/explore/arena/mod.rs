@@ -9,6 +9,7 @@
 //! page; a new one begins when the state directory is as it was.
 
 mod descriptors;
+mod fate;
 mod locks;
 mod perform;
 mod process;
@@ -27,11 +28,13 @@ use crate::explore::gate::{Answer, Call, Notification, Shown, Target};
 use crate::explore::system::{Step, System, ThreadId, Waiting};
 use crate::worker::{Control, PartKind, Specification};
 use locks::{Locks, Range};
+use fate::Fate;
 use perform::{Effect, Ending, Half};
 use process::Process;
 use snapshot::Snapshot;
 use tree::{Inode, Mismatch, Tree, digest};
 
+pub use fate::{FateKind, process_of};
 pub use process::Launch;
 
 /// Steps of one execution at most: more is a client that goes in circles.
@@ -111,6 +114,19 @@ struct Thread {
     nap: waits::Nap,
 }
 
+/// What one step did.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// A call of a client.
+    Call(Call),
+    /// A client was killed.
+    Kill,
+    /// A client was suspended.
+    Pause,
+    /// It goes on.
+    Resume,
+}
+
 /// What came of one step, for witnesses.
 #[derive(Clone, Debug)]
 pub struct Deed {
@@ -120,8 +136,8 @@ pub struct Deed {
     pub thread: ThreadId,
     /// Which part of a call that is done in two: 1, 2, or 0 for the whole.
     pub part: u8,
-    /// What was called.
-    pub call: Call,
+    /// What was done.
+    pub what: Act,
     /// What the descriptor of the call leads to, where it takes one.
     pub name: Option<String>,
     /// What it returned; absent when it goes on, or when the client made the call itself.
@@ -130,7 +146,13 @@ pub struct Deed {
 
 impl std::fmt::Display for Deed {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let shown = Shown { call: &self.call, name: self.name.as_deref() };
+        let call = match &self.what {
+            Act::Call(call) => call,
+            Act::Kill => return write!(out, "is killed (SIGKILL)"),
+            Act::Pause => return write!(out, "is suspended"),
+            Act::Resume => return write!(out, "goes on"),
+        };
+        let shown = Shown { call, name: self.name.as_deref() };
         match self.part {
             1 => write!(out, "{shown}, first part")?,
             2 => write!(out, "{shown}, second part")?,
@@ -138,7 +160,7 @@ impl std::fmt::Display for Deed {
         }
         match self.returned {
             Some(Err(errno)) => write!(out, " = {}", io::Error::from_raw_os_error(errno)),
-            Some(Ok(bytes)) if matches!(self.call, Call::Read { .. } | Call::Write { .. }) => {
+            Some(Ok(bytes)) if matches!(call, Call::Read { .. } | Call::Write { .. }) => {
                 write!(out, " = {bytes}")
             }
             _ => Ok(()),
@@ -163,6 +185,8 @@ pub struct Arena<'s> {
     /// How often an inode was cut off in this execution.
     cut: Vec<(Inode, u32)>,
     time: time::VirtualTime,
+    /// What the environment does to clients.
+    fates: Vec<Fate>,
     files: u32,
     steps: u64,
     generation: u32,
@@ -203,6 +227,7 @@ impl<'s> Arena<'s> {
             gates: Vec::new(),
             cut: Vec::new(),
             time: time::VirtualTime::default(),
+            fates: Vec::new(),
             files: 0,
             steps: 0,
             generation: 0,
@@ -236,6 +261,9 @@ impl<'s> Arena<'s> {
 
     /// The client number of a thread.
     pub fn client_of(&self, id: ThreadId) -> u32 {
+        if id.is_reluctant() {
+            return 0;
+        }
         let thread = &self.threads[self.slot(id)];
         let line = self.processes[thread.process].line_of(id);
         line.map_or(0, |line| self.control.thread(line).client().load(Ordering::SeqCst))
@@ -321,6 +349,14 @@ impl<'s> Arena<'s> {
             }
             _ => true,
         }
+    }
+
+    /// Whether a thread can take a step, without anybody's standing still for it.
+    fn is_able(&self, index: usize) -> bool {
+        if self.is_paused(self.threads[index].process) {
+            return false;
+        }
+        matches!(self.threads[index].state, State::Parked(_)) && self.is_due(index) || self.can_go(index)
     }
 
     /// Runs a process's part alone, from its parking place to its parking place.
@@ -486,6 +522,7 @@ impl<'s> Arena<'s> {
 
     /// Brings whoever is in the middle of something to an end.
     fn drain(&mut self) -> Result<(), ArenaError> {
+        self.end_fates();
         let mut enabled = Vec::new();
         loop {
             self.enabled(&mut enabled)?;
@@ -533,6 +570,7 @@ impl System for Arena<'_> {
             thread.steps = 0;
             thread.nap = waits::Nap::default();
         }
+        self.begin_fates();
         for process in 0..self.processes.len() {
             if let PartKind::Client(_) = self.specification.processes[process].kind
                 && self.specification.processes[process].threads == 1
@@ -545,17 +583,15 @@ impl System for Arena<'_> {
 
     fn enabled(&mut self, into: &mut Vec<ThreadId>) -> Result<(), ArenaError> {
         into.clear();
-        for index in 0..self.threads.len() {
-            let startable = matches!(self.threads[index].state, State::Parked(_)) && self.is_due(index);
-            if startable || self.can_go(index) {
-                into.push(self.threads[index].id);
-            }
+        let mut only_pausable = true;
+        for index in (0..self.threads.len()).filter(|&index| self.is_able(index)) {
+            into.push(self.threads[index].id);
+            only_pausable &= self.can_be_paused(self.threads[index].process);
         }
-        if into.is_empty()
-            && let Some(index) = self.first_to_wake()
-        {
+        if only_pausable && let Some(index) = self.first_to_wake(into) {
             into.push(self.threads[index].id);
         }
+        self.fates_due(into);
         into.sort_unstable();
         Ok(())
     }
@@ -566,10 +602,13 @@ impl System for Arena<'_> {
             return Err(ArenaError::TooLong(STEPS_MAX));
         }
         self.step_clock().store(self.steps << 20, Ordering::SeqCst);
+        if id.is_reluctant() {
+            return self.strike(id);
+        }
         let index = self.slot(id);
         let process = self.threads[index].process;
         if matches!(self.threads[index].state, State::Parked(_)) {
-            let footprint = self.with_memory(process, Footprint::new());
+            let footprint = self.with_life(process, self.with_memory(process, Footprint::new()));
             self.threads[index].steps += 1;
             self.unpark(index)?;
             self.settle(process)?;
@@ -595,7 +634,7 @@ impl System for Arena<'_> {
             self.end_wait(index, &call)?
         };
         let Effect { footprint, potential, ending, yields } = effect;
-        let mut footprint = self.with_memory(process, footprint);
+        let mut footprint = self.with_life(process, self.with_memory(process, footprint));
         self.pass_time(index, &footprint);
         self.wake_whom_it_concerns(index, &mut footprint);
         let mut returned = None;
@@ -633,7 +672,8 @@ impl System for Arena<'_> {
 
     fn waiting(&self) -> Vec<Waiting> {
         let waits = |index: &usize| matches!(self.threads[*index].state, State::AtGate(_)) && !self.can_go(*index);
-        (0..self.threads.len()).filter(waits).map(|index| self.waits_for(index)).collect()
+        let threads = (0..self.threads.len()).filter(waits).map(|index| self.waits_for(index));
+        threads.chain(self.kills_waiting()).collect()
     }
 }
 
@@ -644,7 +684,7 @@ impl Arena<'_> {
         }
         let name = self.names.last().filter(|(id, _)| *id == thread).map(|(_, name)| name.clone());
         if let Some(deeds) = &mut self.deeds {
-            deeds.push(Deed { step: self.steps, thread, part, call: call.clone(), name, returned });
+            deeds.push(Deed { step: self.steps, thread, part, what: Act::Call(call.clone()), name, returned });
         }
     }
 

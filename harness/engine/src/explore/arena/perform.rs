@@ -19,6 +19,7 @@ use std::rc::Rc;
 
 use smallvec::{SmallVec, smallvec};
 
+use super::fate::life_of;
 use super::descriptors::OpenFile;
 use super::locks::{Owner, Range};
 use super::tree::{Destination, Inode, Kind, Place, digest, inside};
@@ -129,6 +130,13 @@ impl Arena<'_> {
         Some((file.inode, &at.path[..]))
     }
 
+    /// The process that a path below `/proc` is about, if it is one that may be killed.
+    fn asks_after(&self, at: &At) -> Option<usize> {
+        let rest = at.path.strip_prefix(b"/proc/")?;
+        let digits = rest.split(|byte| *byte == b'/').next()?;
+        self.fated_process(std::str::from_utf8(digits).ok()?.parse().ok()?)
+    }
+
     /// Whether a call can touch the state directory, through a path or a descriptor.
     pub(super) fn concerns(&self, process: usize, call: &Call) -> bool {
         let path = |at: &At| self.base(process, at).is_some();
@@ -138,6 +146,7 @@ impl Arena<'_> {
             Target::Path(at, _) => path(at),
         };
         match call {
+            Call::Open { at, .. } if self.asks_after(at).is_some() => true,
             Call::Open { at, .. }
             | Call::Access { at, .. }
             | Call::ReadLink { at, .. }
@@ -165,6 +174,7 @@ impl Arena<'_> {
             | Call::SetTimes { target: what, .. }
             | Call::ChangeDirectory { target: what } => target(what),
             Call::Other { fd, .. } => fd.is_some_and(open),
+            Call::Kill { pid, signal: 0 } => self.fated_process(*pid).is_some(),
             Call::Futex { .. }
             | Call::Sleep { .. }
             | Call::Yield
@@ -229,7 +239,14 @@ impl Arena<'_> {
             file.expect("the call concerns an open file of the state directory")
         };
         match call {
-            Call::Open { at, flags, mode } => self.open(thread, at, *flags, *mode),
+            Call::Open { at, flags, mode } => match self.asks_after(at) {
+                // What the kernel tells of a process is read before the next gate.
+                Some(process) => {
+                    let asked = access(life_of(process), Mode::Read);
+                    Ok(Effect::answer(smallvec![asked], Answer::Continue))
+                }
+                None => self.open(thread, at, *flags, *mode),
+            },
             Call::Close { fd } => Ok(self.close(process, &[*fd])),
             Call::CloseRange { first, last, .. } => {
                 let fds = self.processes[process].descriptors.between(*first, *last);
@@ -386,6 +403,10 @@ impl Arena<'_> {
                 let (inode, footprint) = self.target(process, target);
                 self.processes[process].directory = inode;
                 Ok(Effect::answer(footprint, Answer::Continue))
+            }
+            Call::Kill { pid, .. } => {
+                let asked = self.fated_process(*pid).map(|process| access(life_of(process), Mode::Read));
+                Ok(Effect::answer(asked.into_iter().collect(), Answer::Continue))
             }
             Call::Other { number, .. } => {
                 self.note_other(*number);

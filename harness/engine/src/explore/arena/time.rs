@@ -39,10 +39,14 @@ impl VirtualTime {
 impl Arena<'_> {
     /// The time by which a thread comes after a step with this footprint.
     pub(super) fn pass_time(&mut self, thread: usize, footprint: &Footprint) {
+        self.threads[thread].nap.clock_ns = self.time_after(self.threads[thread].nap.clock_ns, footprint);
+    }
+
+    /// The time of a step with this footprint by somebody whose clock stands at `now`.
+    pub(super) fn time_after(&mut self, mut now: u64, footprint: &Footprint) -> u64 {
         if !self.time.moves {
-            return;
+            return now;
         }
-        let mut now = self.threads[thread].nap.clock_ns;
         for access in footprint {
             if let Some((_, changed, touched)) =
                 self.time.objects.iter().find(|(object, ..)| *object == access.object)
@@ -62,7 +66,7 @@ impl Arena<'_> {
                 None => self.time.objects.push((access.object, if changes { now } else { 0 }, now)),
             }
         }
-        self.threads[thread].nap.clock_ns = now;
+        now
     }
 
     /// A thread's clock is moved to this time.

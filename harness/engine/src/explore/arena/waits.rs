@@ -10,12 +10,13 @@ use std::sync::atomic::Ordering;
 
 use smallvec::{SmallVec, smallvec};
 
+use super::fate::process_of;
 use super::perform::{self, Effect, Ending};
 use super::tree::{Inode, digest};
 use super::{Arena, ArenaError, Pending, State};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
 use crate::explore::gate::{Answer, Call, LockKind, LockRequest, Notification, Target};
-use crate::explore::system::Waiting;
+use crate::explore::system::{ThreadId, Waiting};
 
 /// Naps of one operation that may end at any time.
 const FREE_NAPS: u32 = 1;
@@ -199,36 +200,46 @@ impl Arena<'_> {
         nap.woken || nap.left > 0 && nap.until_ns - nap.clock_ns.min(nap.until_ns) <= JITTER_NS
     }
 
-    /// Who wakes up when nobody else can go on.
-    pub(super) fn first_to_wake(&self) -> Option<usize> {
+    /// Who wakes up when nobody else can go on, but those who are paused.
+    pub(super) fn first_to_wake(&self, able: &[ThreadId]) -> Option<usize> {
         let asleep = |index: &usize| match &self.threads[*index].state {
             State::AtGate(Pending { call: Call::Sleep { .. }, .. }) => true,
             State::AtGate(Pending { call: Call::Futex { .. }, .. }) => self.threads[*index].nap.timed,
             _ => false,
         };
+        let stands_still = |index: usize| {
+            let process = self.threads[index].process;
+            self.is_paused(process) || able.iter().any(|thread| process_of(*thread) == process)
+        };
         (0..self.threads.len())
-            .filter(asleep)
+            .filter(|&index| asleep(&index) && !stands_still(index))
             .min_by_key(|&index| (self.threads[index].nap.until_ns, self.threads[index].id))
+            .filter(|&index| !self.pause_is_over_by(self.threads[index].nap.until_ns))
     }
 
     /// A wait is over.
     pub(super) fn end_wait(&mut self, index: usize, call: &Call) -> Result<Effect, ArenaError> {
-        let id = self.threads[index].id;
+        let (id, process) = (self.threads[index].id, self.threads[index].process);
         let mut footprint = Footprint::new();
+        let mut potential = SmallVec::new();
         match call {
             Call::Sleep { .. } => {
+                let until_ns = self.threads[index].nap.until_ns;
+                let may_wake = self.may_wake(index);
                 let nap = &mut self.threads[index].nap;
                 nap.seen.clear();
-                let until_ns = nap.until_ns;
                 if nap.woken {
                     footprint.push(Access { object: nap.object(id.0), mode: Mode::Acquire });
                 } else {
                     nap.left = nap.left.saturating_sub(1);
                 }
+                if !may_wake {
+                    self.pause_others(process, until_ns, &mut footprint, &mut potential);
+                }
                 self.advance(index, until_ns);
                 Ok(Effect {
                     footprint,
-                    potential: SmallVec::new(),
+                    potential,
                     ending: Ending::Answer(Answer::Value(0)),
                     yields: true,
                 })
@@ -236,12 +247,15 @@ impl Arena<'_> {
             Call::Futex { .. } if !self.threads[index].nap.woken => {
                 // Nobody came: the time is over.
                 let until_ns = self.threads[index].nap.until_ns;
+                if !self.may_wake(index) {
+                    self.pause_others(process, until_ns, &mut footprint, &mut potential);
+                }
                 self.threads[index].nap.left = self.threads[index].nap.left.saturating_sub(1);
                 self.threads[index].nap.seen.clear();
                 self.advance(index, until_ns);
                 Ok(Effect {
                     footprint,
-                    potential: SmallVec::new(),
+                    potential,
                     ending: Ending::Answer(Answer::Errno(libc::ETIMEDOUT)),
                     yields: true,
                 })
@@ -256,7 +270,7 @@ impl Arena<'_> {
                 footprint.push(object);
                 Ok(Effect {
                     footprint,
-                    potential: SmallVec::new(),
+                    potential,
                     ending: Ending::Answer(Answer::Value(0)),
                     yields: false,
                 })

@@ -88,7 +88,7 @@ pub struct Searched {
 
 /// Who goes first where nothing else is wanted: who ran last goes on, which costs no preemption.
 fn default_choice(enabled: &[ThreadId], last: Option<ThreadId>) -> Option<ThreadId> {
-    last.filter(|last| enabled.contains(last)).or_else(|| enabled.first().copied())
+    last.filter(|last| !last.is_reluctant() && enabled.contains(last)).or_else(|| enabled.first().copied())
 }
 
 #[cfg(test)]

@@ -1,0 +1,278 @@
+//! Fates: a kill or a pause of a client, wherever the search places it.
+//!
+//! Every step of a victim reads whether it is let live, and what strikes it writes that: so each
+//! place between two steps of the victim is another class of executions, and where the others are
+//! then is found as for any other conflict.
+//!
+//! **A kill** is a step of a thread of its own, which goes on only when nobody else can, unless the
+//! search has it come earlier; when the victim has finished, it does nothing: that is the execution
+//! without it. A killed client gives back what its descriptors hold, and others can see that it is
+//! gone. The kernel finishes a page that it is writing first, so a kill waits for the second part of
+//! a write.
+//!
+//! **A pause** lets time pass while the victim stands still, and matters only where somebody lets
+//! time pass. So it has no step of its own: a sleep that would end only when nobody else can go on
+//! may end as well when nobody but the victim can. Then the victim has been suspended since its last
+//! step, and takes the next one after a step that has it go on, by which its clock has moved on. It
+//! lasts as long as a pause of the stress engine, at most. To go on in the middle of what somebody else does without changing anything, as between two rounds of
+//! polling, would only be a shorter pause: it goes on after somebody has changed something, until
+//! more time passes, and when nobody else can go on.
+//!
+//! Not covered: a kill in the middle of a write of several pages, between two of them.
+
+use smallvec::SmallVec;
+
+use super::perform::Half;
+use super::tree::digest;
+use super::{Act, Arena, ArenaError, Deed, Pending, State};
+use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
+use crate::explore::arena::THREADS_OF_A_PROCESS;
+use crate::explore::system::{Step, ThreadId, Waiting};
+
+/// What happens to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FateKind {
+    /// SIGKILL.
+    Kill,
+    /// It is suspended, and goes on later.
+    Pause,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Ahead,
+    /// Its victim is paused.
+    Under,
+    Over,
+}
+
+/// What may happen to one client in an execution, once.
+#[derive(Clone, Debug)]
+pub(super) struct Fate {
+    kind: FateKind,
+    victim: usize,
+    progress: Progress,
+    /// Since the pause began, or time passed in it, somebody has changed something.
+    stirred: bool,
+    /// The time to which others have come in the pause, in nanoseconds since the execution began.
+    clock_ns: u64,
+    /// The time at which it is over.
+    until_ns: u64,
+    /// The step by which the victim was killed.
+    struck: Option<u64>,
+}
+
+impl Fate {
+    /// The thread that kills, or has go on who was paused.
+    fn thread(&self) -> ThreadId {
+        let number = match self.kind {
+            FateKind::Kill => 0,
+            FateKind::Pause => 1,
+        };
+        ThreadId(ThreadId::RELUCTANT | self.victim as u16 * THREADS_OF_A_PROCESS | number)
+    }
+
+    fn is_ahead(&self, kind: FateKind) -> bool {
+        self.kind == kind && self.progress == Progress::Ahead
+    }
+}
+
+/// The process of a thread, or of a fate's victim.
+pub fn process_of(thread: ThreadId) -> usize {
+    usize::from((thread.0 & !ThreadId::RELUCTANT) / THREADS_OF_A_PROCESS)
+}
+
+/// Whether a process lives and goes on.
+pub(super) fn life_of(process: usize) -> Object {
+    Object { kind: ObjectKind::Liveness, key: process as u64 }
+}
+
+impl Arena<'_> {
+    /// From the next execution on, these clients, by process, may meet these fates.
+    pub fn ordain(&mut self, fates: &[(FateKind, usize)]) {
+        let fate = |&(kind, victim): &_| Fate {
+            kind,
+            victim,
+            progress: Progress::Over,
+            stirred: false,
+            clock_ns: 0,
+            until_ns: 0,
+            struck: None,
+        };
+        self.fates = fates.iter().map(fate).collect();
+    }
+
+    /// The processes that were killed in this execution, and by which step each.
+    pub fn fallen(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        self.fates.iter().filter_map(|fate| Some((fate.victim, fate.struck?)))
+    }
+
+    pub(super) fn begin_fates(&mut self) {
+        for fate in &mut self.fates {
+            fate.progress = Progress::Ahead;
+            (fate.stirred, fate.clock_ns, fate.until_ns) = (false, 0, 0);
+            fate.struck = None;
+        }
+    }
+
+    /// What has not happened in this execution will not.
+    pub(super) fn end_fates(&mut self) {
+        self.fates.iter_mut().for_each(|fate| fate.progress = Progress::Over);
+    }
+
+    /// Whether a process may meet a fate in this execution, or has.
+    fn is_fated(&self, process: usize) -> bool {
+        self.fates.iter().any(|fate| fate.victim == process)
+    }
+
+    /// The process of this number, if it is a client that may be killed.
+    pub(super) fn fated_process(&self, pid: i32) -> Option<usize> {
+        let killed = self.fates.iter().filter(|fate| fate.kind == FateKind::Kill);
+        killed.map(|fate| fate.victim).find(|victim| self.processes[*victim].pid() == pid as u32)
+    }
+
+    /// A step of a process that a fate may strike depends on that; and who is suspended can go on
+    /// because of what others change.
+    pub(super) fn with_life(&mut self, process: usize, mut footprint: Footprint) -> Footprint {
+        use ObjectKind::{Attributes, Content, Entry, Lock, Metadata, Section};
+        if self.is_fated(process) {
+            footprint.push(Access { object: life_of(process), mode: Mode::Read });
+        }
+        let seen = [Attributes, Content, Entry, Lock, Metadata, Section];
+        let changes = |access: &Access| access.mode.changes() && seen.contains(&access.object.kind);
+        let paused = |fate: &&mut Fate| fate.victim != process && fate.progress == Progress::Under;
+        for fate in self.fates.iter_mut().filter(paused) {
+            if footprint.iter().any(changes) {
+                fate.stirred = true;
+                footprint.push(Access { object: life_of(fate.victim), mode: Mode::Read });
+            }
+        }
+        footprint
+    }
+
+    /// Whether a process is suspended now.
+    pub(super) fn is_paused(&self, process: usize) -> bool {
+        self.fates.iter().any(|fate| fate.victim == process && fate.progress == Progress::Under)
+    }
+
+    /// Whether a thread's standing still could be a pause.
+    pub(super) fn can_be_paused(&self, process: usize) -> bool {
+        self.fates.iter().any(|fate| fate.victim == process && fate.is_ahead(FateKind::Pause))
+    }
+
+    /// Whether a pause that is under way ends before this time.
+    pub(super) fn pause_is_over_by(&self, at_ns: u64) -> bool {
+        self.fates.iter().any(|fate| fate.progress == Progress::Under && fate.until_ns < at_ns)
+    }
+
+    /// Somebody lets time pass while nobody goes on, or nobody but those who are paused.
+    pub(super) fn pause_others(
+        &mut self,
+        sleeper: usize,
+        now_ns: u64,
+        footprint: &mut Footprint,
+        potential: &mut SmallVec<[Potential; 4]>,
+    ) {
+        for at in 0..self.fates.len() {
+            let Fate { kind, victim, progress, stirred, .. } = self.fates[at];
+            if kind != FateKind::Pause || victim == sleeper {
+                continue;
+            }
+            // Also where the victim has finished or has to wait: the sleep might have ended sooner.
+            let object = life_of(victim);
+            match progress {
+                Progress::Ahead => footprint.push(Access { object, mode: Mode::Write }),
+                Progress::Under if stirred => footprint.push(Access { object, mode: Mode::Write }),
+                Progress::Under => {}
+                Progress::Over => footprint.push(Access { object, mode: Mode::Read }),
+            }
+            let fate = &mut self.fates[at];
+            fate.stirred = false;
+            fate.clock_ns = fate.clock_ns.max(now_ns);
+            potential.push(Potential::Certain(Access { object, mode: Mode::Write }));
+            let goes_on =
+                (0..self.threads.len()).any(|index| self.threads[index].process == victim && self.is_able(index));
+            if progress == Progress::Ahead && goes_on {
+                let of_victim = self.threads.iter().filter(|thread| thread.process == victim);
+                let since_ns = of_victim.map(|thread| thread.nap.clock_ns).max().unwrap_or(0);
+                let length = self.specification.plan.scenario.stress.pause;
+                self.fates[at].until_ns = since_ns.saturating_add(length.as_nanos() as u64);
+                self.fates[at].progress = Progress::Under;
+                self.note_fate(ThreadId(victim as u16 * THREADS_OF_A_PROCESS), Act::Pause);
+            }
+        }
+    }
+
+    /// The steps of fates that can be taken now.
+    pub(super) fn fates_due(&self, into: &mut Vec<ThreadId>) {
+        let nobody = into.is_empty();
+        let due = |fate: &&Fate| match fate.kind {
+            FateKind::Kill => fate.progress == Progress::Ahead && !self.is_writing(fate.victim),
+            FateKind::Pause => fate.progress == Progress::Under && (fate.stirred || nobody),
+        };
+        into.extend(self.fates.iter().filter(due).map(Fate::thread));
+    }
+
+    /// The kills that have to wait for the second part of a write.
+    pub(super) fn kills_waiting(&self) -> impl Iterator<Item = Waiting> + '_ {
+        let held_up = |fate: &&Fate| fate.is_ahead(FateKind::Kill) && self.is_writing(fate.victim);
+        self.fates.iter().filter(held_up).map(|fate| Waiting {
+            thread: fate.thread(),
+            footprint: std::iter::once(Access { object: life_of(fate.victim), mode: Mode::Write }).collect(),
+            potential: SmallVec::new(),
+        })
+    }
+
+    fn is_writing(&self, process: usize) -> bool {
+        self.threads.iter().any(|thread| {
+            let half = match &thread.state {
+                State::AtGate(Pending { half, .. }) => half.as_ref(),
+                _ => None,
+            };
+            thread.process == process && half.is_some_and(|half| !matches!(half, Half::Read { .. }))
+        })
+    }
+
+    /// Whether the client has nothing more to do.
+    fn has_finished(&self, process: usize) -> bool {
+        let at_rest = |index: usize| match self.threads[index].state {
+            State::Parked(_) => !self.is_due(index),
+            State::Gone => true,
+            _ => false,
+        };
+        (0..self.threads.len()).filter(|&index| self.threads[index].process == process).all(at_rest)
+    }
+
+    /// A client is killed, unless it has finished; or goes on.
+    pub(super) fn strike(&mut self, id: ThreadId) -> Result<Step, ArenaError> {
+        let at = self.fates.iter().position(|fate| fate.thread() == id && fate.progress != Progress::Over);
+        let at = at.ok_or_else(|| ArenaError::Confused(format!("{id:?} is nobody's fate")))?;
+        let Fate { kind, victim, .. } = self.fates[at];
+        let mut footprint: Footprint = SmallVec::new();
+        footprint.push(Access { object: life_of(victim), mode: Mode::Write });
+        self.fates[at].progress = Progress::Over;
+        let kills = kind == FateKind::Kill && !self.has_finished(victim);
+        let first = ThreadId(victim as u16 * THREADS_OF_A_PROCESS);
+        if kills {
+            for file in self.processes[victim].descriptors.take() {
+                self.forget(victim, file, &mut footprint);
+            }
+            self.kill(victim)?;
+            self.fates[at].struck = Some(self.steps);
+            self.note_fate(first, Act::Kill);
+        } else if kind == FateKind::Pause {
+            // Whoever depends on this step comes after that time.
+            self.time_after(self.fates[at].clock_ns, &footprint);
+            self.note_fate(first, Act::Resume);
+        }
+        let signature = digest(&("fate", id.0, kills, &footprint[..]));
+        Ok(Step { thread: id, footprint, potential: SmallVec::new(), signature, yields: false })
+    }
+
+    /// Notes that something happened to a client.
+    fn note_fate(&mut self, thread: ThreadId, what: Act) {
+        if let Some(deeds) = &mut self.deeds {
+            deeds.push(Deed { step: self.steps, thread, part: 0, what, name: None, returned: None });
+        }
+    }
+}
