@@ -119,6 +119,50 @@ fn a_witness_is_the_same_each_time_it_is_replayed() {
 }
 
 #[test]
+fn any_number_of_shards_comes_to_the_same_result() {
+    let strategies = ["temp-rename", "flock-sibling", "flock-replaced-file", "ofd-lock", "posix-lock"];
+    let explored = |shards: &str| {
+        let place = Place::new();
+        let mut arguments = vec!["run", "index", "--engine", "explore", "--budget", "60s", "--seed", "1"];
+        arguments.extend(strategies.iter().flat_map(|strategy| ["--strategy", strategy]));
+        arguments.extend(["--shards", shards]);
+        let finished = place.run(&arguments);
+        assert_eq!(finished.code(), 0, "{}{}", finished.stdout(), finished.stderr());
+        assert_eq!(place.left_behind(), Vec::<String>::new());
+        // Verdicts, executions, witnesses and tokens, in the same order.
+        place.run_json()["scenarios"][0]["strategies"].as_array().expect("strategies").clone()
+    };
+    let alone = explored("1");
+    assert_eq!(alone.len(), strategies.len());
+    assert!(alone[0].to_string().contains("lost-update"), "{}", alone[0]);
+    for shards in ["2", "3"] {
+        for (one, other) in alone.iter().zip(explored(shards)) {
+            assert!(*one == other, "{shards} shards: {other}\ninstead of: {one}");
+        }
+    }
+}
+
+#[test]
+fn limits_are_kept_and_told() {
+    let place = Place::new();
+    let explored = |limit: [&str; 2]| {
+        let mut arguments = vec!["run", "index", "--engine", "explore", "--strategy", "temp-rename"];
+        arguments.extend(limit);
+        let finished = place.run(&arguments);
+        assert_eq!(finished.code(), 0, "{}{}", finished.stdout(), finished.stderr());
+        place.run_json()
+    };
+    // Whoever is never interrupted loses nothing.
+    let run = explored(["--bound", "0"]);
+    for (_, guarantee, cell) in cells(&run) {
+        assert_eq!(cell["verdict"], "verified", "{guarantee}: {cell}");
+        assert_eq!(cell["scope"]["preemption_bound"], 0);
+    }
+    let run = explored(["--bound", "1"]);
+    expect_violated(&run, "temp-rename", "no-lost-updates", "lost-update");
+}
+
+#[test]
 fn an_interrupted_exploration_ends_at_once_and_leaves_nothing() {
     use std::io::Read;
     let place = Place::new();

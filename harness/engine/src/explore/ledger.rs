@@ -7,6 +7,7 @@ use tearproof_core::object::Operation;
 use tearproof_core::run::Cell;
 use tearproof_core::verdict::{Anomaly, Finding, Findings, Scope, Verdict};
 
+use super::reach::Reach;
 use super::system::ThreadId;
 
 /// What was said of one guarantee in one execution.
@@ -47,21 +48,6 @@ pub(super) struct Ledger {
     executions: u64,
     /// Operations by what was attempted: how many succeeded, and how the first that did not ended.
     attempts: BTreeMap<Operation, (u64, Option<String>)>,
-}
-
-/// How the search ended, for the scope of the verdicts.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Reach {
-    /// Everything within the bounds was run.
-    pub exhausted: bool,
-    /// The bound on preemptions, if there was one.
-    pub preemptions: Option<u32>,
-    /// The limit that was hit.
-    pub limit: Option<String>,
-    /// Why no verdict but a violation can be given.
-    pub doubt: Option<String>,
-    /// Operations of each client.
-    pub operations: u32,
 }
 
 impl Ledger {
@@ -138,6 +124,11 @@ impl Ledger {
         !self.guarantees.is_empty() && self.guarantees.values().all(|known| !known.anomalies.is_empty())
     }
 
+    /// Executions that were judged on this page.
+    pub const fn executions(&self) -> u64 {
+        self.executions
+    }
+
     /// The first anomaly of each kind.
     pub fn found(&mut self) -> impl Iterator<Item = &mut Found> {
         self.guarantees.values_mut().flat_map(|known| known.anomalies.values_mut())
@@ -177,7 +168,12 @@ impl Ledger {
                     anomalies: known
                         .anomalies
                         .values()
-                        .map(|found| Anomaly { count: found.count, ..found.anomaly.clone() })
+                        .map(|found| Anomaly {
+                            count: found.count,
+                            // Time is a matter of steps here.
+                            first_after_ms: None,
+                            ..found.anomaly.clone()
+                        })
                         .collect(),
                 }
             })
