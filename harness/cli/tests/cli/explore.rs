@@ -163,6 +163,45 @@ fn limits_are_kept_and_told() {
 }
 
 #[test]
+fn of_what_is_too_much_to_run_a_sample_is_taken_that_says_what_it_may_have_missed() {
+    let explored = |shards: &str, seed: &str| {
+        let place = Place::new();
+        let finished = place.run(&[
+            "run",
+            "index",
+            "--engine",
+            "explore",
+            "--strategy",
+            "cas-versioned-link",
+            "--executions",
+            "30",
+            "--seed",
+            seed,
+            "--shards",
+            shards,
+        ]);
+        assert_eq!(finished.code(), 0, "{}{}", finished.stdout(), finished.stderr());
+        assert!(finished.stdout().contains("a sample, 2 operations each"), "{}", finished.stdout());
+        place.run_json()["scenarios"][0]["strategies"][0]["verdicts"].clone()
+    };
+    let verdicts = explored("1", "1");
+    for cell in verdicts.as_array().expect("cells") {
+        assert_eq!(cell["verdict"], "not-observed", "{cell}");
+        let clients = cell["scope"]["clients"].as_object().expect("clients");
+        assert_eq!(clients.values().map(|count| count.as_u64().expect("a number")).sum::<u64>(), 3);
+        for (sampling, depth) in cell["scope"]["sampling"].as_array().expect("samples").iter().zip([2, 3]) {
+            let number = |key: &str| sampling[key].as_f64().expect("a number");
+            assert_eq!(sampling["depth"], depth);
+            assert!(number("schedules") >= 1.0, "{sampling}");
+            let one = 1.0 / (number("threads") * number("steps").powi(depth - 1));
+            let missed = (1.0 - one).powf(number("schedules"));
+            assert!((number("missed_at_most") - missed).abs() < 1e-9, "{sampling}");
+        }
+    }
+    assert_eq!(explored("2", "1"), verdicts, "it comes from the seed alone");
+}
+
+#[test]
 fn an_interrupted_exploration_ends_at_once_and_leaves_nothing() {
     use std::io::Read;
     let place = Place::new();

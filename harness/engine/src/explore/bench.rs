@@ -56,6 +56,15 @@ impl Bench<'_, '_> {
             ring.drain(&mut events)
                 .map_err(|error| ArenaError::Client(format!("reading what a client recorded: {error}")))?;
         }
+        // Where it lies is another place each time, and says nothing.
+        let place = format!("{}/", specification.context(EXECUTION, 0).dir.display());
+        for event in &mut events {
+            if let RawPayload::Failed(_, message) = &mut event.payload
+                && message.contains(&place)
+            {
+                *message = message.replace(&place, "");
+            }
+        }
         if matches!(self.plan.scenario.before.state, StateBefore::Empty | StateBefore::Text(_)) {
             tear_what_came_back(&mut events);
         }

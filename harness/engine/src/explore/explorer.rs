@@ -4,7 +4,8 @@
 //! that what breaks with few operations is found with few. In each round every class of executions
 //! is run (`dpor`) until nothing is left or the limit is reached; in the second case all
 //! schedules within a bound on preemptions are run, bound after bound, and the verdict names the
-//! last bound that was exhausted.
+//! last bound that was exhausted. Of what is beyond that, schedules are drawn at random (`pct`), with
+//! all operations, and the verdict says what they may have missed.
 
 use std::path::Path;
 use std::time::Instant;
@@ -13,10 +14,12 @@ use tearproof_core::plan::Plan;
 use tearproof_core::verdict::{Findings, Step as Line};
 
 use super::arena::{Arena, ArenaError};
+use super::bench::Bench;
 use super::ledger::Ledger;
 use super::reach::Reach;
 use super::scale::scaled;
-use super::search::{Continue, End, Limits, Searched, Trace, brute, dpor, preemption};
+use super::search::pct::{Sampled, Shape};
+use super::search::{Continue, End, Limits, Searched, Trace, brute, dpor, pct, preemption};
 use super::shortening::witnesses;
 use super::stand::Stand;
 use super::system::ThreadId;
@@ -28,6 +31,8 @@ use crate::worker::EXECUTION;
 /// Bounds on preemptions that are tried when a search without bound is too much.
 pub(super) const BOUND_MAX: u32 = 3;
 
+/// Depths of the bugs that schedules are drawn for, in turn. The deeper, the more it takes.
+const DEPTHS: &[u32] = &[2, 3, 3, 3];
 /// Executions of clients that are not under control: more can still find something, and prove nothing.
 const UNCONTROLLED: u64 = 200;
 
@@ -38,34 +43,63 @@ pub fn explore(plan: &Plan, root: &StateRoot, surroundings: &mut Surroundings<'_
     let mut reach = Reach::default();
     let mut problems = Vec::new();
     let begun = Instant::now();
+    let end = begun + plan.budget;
     let plan = scaled(plan);
     let most = plan.scenario.explore.operations;
+    let mut rest = false;
     for operations in 1..=most {
         ledger.turn_page();
         let mut round = plan.clone();
         round.scenario.explore.operations = operations;
-        round.budget = plan.budget.saturating_sub(begun.elapsed());
         let outcome = Stand::with(&round, root, surroundings, |stand, surroundings| {
-            stand.search(&mut ledger, surroundings)
+            stand.search(&mut ledger, Deadlines::until(end), surroundings)
+        });
+        let reached = outcome.unwrap_or_else(|error| {
+            problems.push(error.to_string());
+            Reach::doubtful(error.to_string())
+        });
+        let reached = Reach { operations, executions: ledger.executions(), ..reached };
+        let enough = reached.is_over()
+            || ledger.all_broken()
+            || (surroundings.stop_at_violation && ledger.found().next().is_some())
+            || surroundings.interrupt.raised();
+        // A bound that nobody asked for leaves something that was not looked at.
+        rest = !enough && !reached.exhausted_as_asked(&round.scenario.explore);
+        reach = reach.followed_by(reached);
+        if enough || rest {
+            break;
+        }
+    }
+    if rest && plan.scenario.explore.preemptions.is_none() {
+        ledger.turn_page();
+        let outcome = Stand::with(&plan, root, surroundings, |stand, surroundings| {
+            stand.sample(&mut ledger, end, surroundings)
         });
         match outcome {
-            Ok(reached) => reach = reached,
-            Err(error) => {
-                let error = error.to_string();
-                reach = Reach::doubtful(error.clone());
-                problems.push(error);
-            }
-        }
-        reach.operations = operations;
-        let enough = surroundings.stop_at_violation && ledger.found().next().is_some();
-        if !reach.exhausted || ledger.all_broken() || enough || surroundings.interrupt.raised() {
-            break;
+            Ok(sampled) => reach.sampled(&sampled, most),
+            Err(error) => problems.push(format!("sampling: {error}")),
         }
     }
     if let Err(error) = witnesses(&plan, root, surroundings, &mut ledger) {
         problems.push(format!("looking for short witnesses: {error}"));
     }
-    Measured { cells: ledger.cells(plan.hazard, &reach), problems, ..Measured::default() }
+    Measured { cells: ledger.cells(&plan, &reach), problems, ..Measured::default() }
+}
+
+/// Until when each part of a round may go on.
+#[derive(Clone, Copy)]
+struct Deadlines {
+    reduced: Instant,
+    bounded: Instant,
+}
+
+impl Deadlines {
+    /// A part of the time for each, so that the next one, which always brings something, has some left.
+    fn until(end: Instant) -> Self {
+        let now = Instant::now();
+        let left = end.saturating_duration_since(now);
+        Self { reduced: now + left / 8 * 5, bounded: now + left / 8 * 7 }
+    }
 }
 
 /// The plan that a token was made with, if the one that is given has the same definition.
@@ -142,41 +176,67 @@ impl Stand<'_, '_> {
     fn search(
         &mut self,
         ledger: &mut Ledger,
+        deadlines: Deadlines,
         surroundings: &mut Surroundings<'_>,
     ) -> Result<Reach, ArenaError> {
         let explore = &self.bench.plan.scenario.explore;
-        let begun = Instant::now();
-        let deadline = |share: u32| Some(begun + self.bench.plan.budget / 4 * share);
         let mut reach = Reach::default();
         let bench = &self.bench;
-        let stop = surroundings.stop_at_violation;
-        let mut observe = |arena: &mut Arena<'_>, trace: &Trace| -> Result<Continue, ArenaError> {
-            bench.judge(arena, trace, ledger, surroundings)?;
-            let over = stop && ledger.found().next().is_some();
-            let over = over || (!arena.escapes().is_empty() && ledger.executions() >= UNCONTROLLED);
-            Ok(if over || ledger.all_broken() { Continue::Stop } else { Continue::Yes })
-        };
+        let mut observe =
+            |arena: &mut Arena<'_>, trace: &Trace| bench.observe(arena, trace, ledger, surroundings);
         let mut bounds = 0..=BOUND_MAX;
         if let Some(most) = explore.preemptions {
             bounds = 0..=most;
         } else {
-            let limits = Limits { executions: explore.executions, deadline: deadline(3) };
+            let limits = Limits { executions: explore.executions, deadline: Some(deadlines.reduced) };
             reach.ended(&dpor::search(&mut self.arena, limits, &mut observe)?.end);
         }
         for bound in bounds {
             if reach.is_settled() {
                 break;
             }
-            let limits = Limits { executions: explore.executions, deadline: deadline(4) };
+            let limits = Limits { executions: explore.executions, deadline: Some(deadlines.bounded) };
             let searched = preemption::search(&mut self.arena, bound, limits, &mut observe)?;
             reach.ended_within(bound, &searched.end);
             if searched.end != End::Exhausted {
                 break;
             }
         }
-        if let Some(escape) = self.arena.escapes().first() {
-            reach.doubt = Some(escape.clone());
-        }
+        reach.discount(explore);
+        reach.doubt = self.arena.escapes().first().cloned().or(reach.doubt);
         Ok(reach)
+    }
+
+    /// Draws schedules at random for as long as there is time.
+    fn sample(
+        &mut self,
+        ledger: &mut Ledger,
+        end: Instant,
+        surroundings: &mut Surroundings<'_>,
+    ) -> Result<Sampled, ArenaError> {
+        let plan = self.bench.plan;
+        let limits = Limits { executions: plan.scenario.explore.executions, deadline: Some(end) };
+        let bench = &self.bench;
+        let seed = plan.seed_for(&[u64::from(plan.scenario.explore.operations)]);
+        pct::search(&mut self.arena, seed, DEPTHS, Shape::default(), limits, |arena, trace| {
+            bench.observe(arena, trace, ledger, surroundings)
+        })
+    }
+}
+
+impl Bench<'_, '_> {
+    /// Judges an execution, and says whether another one is of use.
+    fn observe(
+        &self,
+        arena: &mut Arena<'_>,
+        trace: &Trace,
+        ledger: &mut Ledger,
+        surroundings: &mut Surroundings<'_>,
+    ) -> Result<Continue, ArenaError> {
+        self.judge(arena, trace, ledger, surroundings)?;
+        let found = surroundings.stop_at_violation && ledger.found().next().is_some();
+        let uncontrolled = !arena.escapes().is_empty() && ledger.executions() >= UNCONTROLLED;
+        let over = found || uncontrolled || ledger.all_broken();
+        Ok(if over { Continue::Stop } else { Continue::Yes })
     }
 }

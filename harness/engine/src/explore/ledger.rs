@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use tearproof_core::claim::{AnomalyKind, Engine, Guarantee, Hazard};
+use tearproof_core::claim::{AnomalyKind, Engine, Guarantee};
 use tearproof_core::object::Operation;
+use tearproof_core::plan::Plan;
 use tearproof_core::run::Cell;
 use tearproof_core::verdict::{Anomaly, Finding, Findings, Scope, Verdict};
 
@@ -95,9 +96,6 @@ impl Ledger {
     pub fn turn_page(&mut self) {
         self.judged.clear();
         self.executions = 0;
-        for known in self.guarantees.values_mut() {
-            known.held = 0;
-        }
     }
 
     /// Notes how an operation ended: well, or not, and then in which words.
@@ -135,7 +133,11 @@ impl Ledger {
     }
 
     /// One cell a guarantee.
-    pub fn cells(&self, hazard: Hazard, reach: &Reach) -> Vec<Cell> {
+    pub fn cells(&self, plan: &Plan, reach: &Reach) -> Vec<Cell> {
+        let mut clients: BTreeMap<String, u32> = BTreeMap::new();
+        for role in &plan.scenario.clients {
+            *clients.entry(role.role.clone()).or_default() += role.count * role.threads;
+        }
         self.guarantees
             .iter()
             .filter(|(_, known)| known.held > 0 || known.doubt.is_some() || !known.anomalies.is_empty())
@@ -143,27 +145,31 @@ impl Ledger {
                 let limit = reach.doubt.clone().or_else(|| self.fruitless()).or_else(|| known.doubt.clone());
                 let verdict = if !known.anomalies.is_empty() {
                     Verdict::Violated
-                } else if limit.is_some() || self.executions == 0 {
+                } else if limit.is_some() || reach.executions == 0 {
                     Verdict::Inconclusive
                 } else if reach.exhausted {
                     Verdict::Verified
+                } else if !reach.sampling.is_empty() {
+                    Verdict::NotObserved
                 } else {
                     Verdict::Inconclusive
                 };
                 Cell {
                     guarantee,
-                    hazard,
+                    hazard: plan.hazard,
                     engine: Engine::Explore,
                     verdict,
                     claimed: false,
                     scope: Scope {
-                        executions: self.executions,
+                        executions: reach.executions,
                         exhausted: reach.exhausted,
                         operations: Some(reach.operations.into()),
                         preemption_bound: reach.preemptions,
                         limit: limit.or_else(|| reach.limit.clone()),
                         kills: None,
                         pauses: None,
+                        clients: clients.clone(),
+                        sampling: reach.sampling.clone(),
                     },
                     anomalies: known
                         .anomalies
