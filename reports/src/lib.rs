@@ -9,6 +9,7 @@
 
 pub mod assessment;
 pub mod check;
+mod extent;
 mod findings;
 mod grid;
 mod guarantees;

@@ -11,7 +11,7 @@ use tearproof_core::verdict::Witness;
 use crate::assessment;
 pub use crate::style::Style;
 use crate::style::{Ink, Line, Page};
-use crate::{findings, guarantees, performance, summary};
+use crate::{extent, findings, guarantees, performance, summary};
 
 /// How much of the evidence is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +32,7 @@ pub fn render(run: &Run, style: Style, details: Details, run_json: Option<&Path>
         page.gap();
         heading(scenario, run, &mut page);
         guarantees::write(scenario, &mut page);
+        extent::write(scenario, &mut page);
         performance::write(scenario, &mut page);
         findings::write(run, scenario, details, &mut explained, &mut page);
     }

@@ -262,6 +262,19 @@ fn scope(scope: &At<'_>, verdict: Option<&str>, problems: &mut Problems) {
     for key in ["kills", "pauses"] {
         scope.optional(key).and_then(At::not_null).and_then(|field| field.whole(problems));
     }
+    for (_, count) in scope.optional("clients").map(|map| map.entries(problems)).unwrap_or_default() {
+        count.whole(problems);
+    }
+    for sampling in scope.optional("sampling").map(|list| list.items(problems)).unwrap_or_default() {
+        for key in ["depth", "schedules", "threads", "steps"] {
+            sampling.field(key, problems).and_then(|field| field.whole(problems));
+        }
+        if let Some(missed) = sampling.field("missed_at_most", problems)
+            && missed.number(problems).is_some_and(|missed| !(0.0..=1.0).contains(&missed))
+        {
+            missed.report("should be a probability", problems);
+        }
+    }
     let limit = scope.field("limit", problems);
     let has_limit = limit.as_ref().is_some_and(|limit| !limit.value.is_null());
     if let Some(limit) = limit.and_then(At::not_null) {

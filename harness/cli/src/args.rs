@@ -118,6 +118,18 @@ pub struct RunOptions {
     #[arg(long, value_name = "K/N", value_parser = parse_shard)]
     pub shard: Option<Shard>,
 
+    /// Plans that are explored at the same time, one on each CPU. Default: as many as this process may use.
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub shards: Option<usize>,
+
+    /// Explore at most so many executions of each strategy in each round.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub executions: Option<u64>,
+
+    /// Explore only executions with at most so many preemptions.
+    #[arg(long, value_name = "N")]
+    pub bound: Option<u32>,
+
     /// Where run.json goes.
     #[arg(long, value_name = "DIR", default_value = "target/tearproof")]
     pub out: PathBuf,
@@ -208,6 +220,11 @@ fn parse_shard(text: &str) -> Result<Shard, String> {
     let (number, of) = text.split_once('/').ok_or_else(error)?;
     let shard = Shard { number: number.parse().map_err(|_| error())?, of: of.parse().map_err(|_| error())? };
     if (1..=shard.of).contains(&shard.number) { Ok(shard) } else { Err(error()) }
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=1024).contains(count));
+    count.ok_or_else(|| format!("`{text}` is no number from 1 to 1024"))
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

@@ -6,6 +6,7 @@ mod diagnose;
 mod doctor;
 mod hidden;
 mod list;
+mod pieces;
 mod progress;
 mod replay;
 mod rest;

@@ -3,179 +3,101 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use tearproof_core::claim::{Claim, Engine, Hazard};
-use tearproof_core::history::History;
-use tearproof_core::plan::{Plan, mix};
+use tearproof_core::plan::mix;
 use tearproof_core::run::{Directory, Host, Run, ScenarioRun, StrategyRun, Tool};
 use tearproof_core::scenario::Scenario;
-use tearproof_core::verdict::{Finding, Findings};
-use tearproof_engine::process::{Executable, Interrupt, StateRoot};
-use tearproof_engine::stress::{self, Measured, Surroundings};
-use tearproof_engine::{explore, host};
+use tearproof_engine::host;
+use tearproof_engine::process::{Executable, Interrupt};
+use tearproof_engine::stress::Measured;
 use tearproof_reports::terminal;
 
+use crate::Outcome;
 use crate::args::RunOptions;
 use crate::diagnose::Failure;
+use crate::pieces::{Piece, Workshop, pieces};
 use crate::progress::Progress;
-use crate::schedule::{Clock, DEFAULT_BUDGET, Entry, QUICK_BUDGET, Schedule};
+use crate::schedule::{Entry, Schedule};
 use crate::stdout::print;
-use crate::strategies::Registry;
-use crate::{Outcome, check};
 
 /// Runs, prints, writes.
 pub fn run(options: &RunOptions, color: bool) -> Outcome {
+    let begun = std::time::Instant::now();
     let schedule = Schedule::new(options)?;
     let interrupt = Interrupt::listen().context("listening for signals")?;
     let executable = Executable::current().context("finding this program again")?;
     let directories = directories(&options.dirs)?;
     let seed = options.seed.unwrap_or_else(fresh_seed);
     fs::create_dir_all(&options.out).with_context(|| format!("making {}", options.out.display()))?;
-    // All of them before anything runs: one that cannot be used must not cost what others brought.
-    let roots = directories
-        .iter()
-        .map(|directory| {
-            StateRoot::create(Path::new(&directory.path), &executable)
-                .with_context(|| format!("using {} for state directories", directory.path))
-        })
-        .collect::<Result<Vec<StateRoot>, anyhow::Error>>()?;
+    let workshop = Workshop::new(options, &schedule, &directories, seed, &executable, &interrupt)?;
+    let started = jiff::Timestamp::now().to_string();
 
-    let mut run = Run {
+    let engines = if options.engines.is_empty() { &[Engine::Stress][..] } else { &options.engines };
+    let pieces = pieces(&schedule, directories.len(), engines);
+    let progress = Progress::new(pieces.len() as u64);
+    let measured = workshop.run(&pieces, &progress);
+    drop(progress);
+
+    let run = Run {
         format: Run::FORMAT,
         tool: Tool { name: "tearproof".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
         host: describe_host(&directories),
         seed,
-        started: jiff::Timestamp::now().to_string(),
-        elapsed_ms: 0,
-        interrupted: false,
-        scenarios: Vec::new(),
+        started,
+        elapsed_ms: begun.elapsed().as_millis() as u64,
+        interrupted: interrupt.raised(),
+        scenarios: assemble(&schedule, &directories, pieces.into_iter().zip(measured).collect()),
     };
-    let pieces: usize =
-        schedule.entries.iter().map(|entry| entry.hazards.len()).sum::<usize>() * directories.len();
-    let budget = if options.quick { QUICK_BUDGET } else { options.budget.unwrap_or(DEFAULT_BUDGET) };
-    let explicit = options.quick || options.budget.is_some();
-    let engines = if options.engines.is_empty() { vec![Engine::Stress] } else { options.engines.clone() };
-    let pieces = pieces * engines.len();
-    let mut clock = Clock::start(budget, pieces as u32);
-    let progress = Progress::new(pieces as u64);
-    'all: for (number, (directory, root)) in (1..).zip(directories.iter().zip(&roots)) {
-        let mut histories = options.out.join("histories");
-        if directories.len() > 1 {
-            // The same scenarios run in each of them.
-            histories.push(format!("{number}-{}", directory.filesystem));
-        }
-        // What a strategy keeps on another file system goes when the run is over, whoever dies.
-        let elsewhere = host::directory_elsewhere(root.path())
-            .map(|dir| StateRoot::create(&dir, &executable))
-            .transpose()
-            .context("using a second file system")?;
-        for (index, scenario) in schedule.scenarios.iter().enumerate() {
-            let entries: Vec<&Entry> =
-                schedule.entries.iter().filter(|entry| entry.scenario == index).collect();
-            if entries.is_empty() {
-                continue;
-            }
-            let mut described = describe_scenario(scenario, directory);
-            described.definition.clone_from(&schedule.definitions[index]);
-            run.scenarios.push(described);
-            for entry in entries {
-                let mut row = describe_strategy(entry);
-                for &hazard in &entry.hazards {
-                    progress.begin(format!("{} · {} · {hazard}", scenario.name, entry.strategy));
-                    let share = clock.next_share();
-                    let plan = Plan {
-                        scenario: scenario.clone(),
-                        strategy: entry.strategy.clone(),
-                        hazard,
-                        seed: mix(seed
-                            ^ text_seed(&scenario.name)
-                            ^ text_seed(&entry.strategy).rotate_left(17)),
-                        budget: match scenario.stress.seconds {
-                            Some(seconds) if !explicit => std::time::Duration::from_secs_f64(seconds),
-                            _ => share,
-                        },
-                        base: PathBuf::from(&directory.path),
-                        other_dir: elsewhere.as_ref().map(|root| root.path().to_owned()),
-                    };
-                    let keep = options.histories.then(|| {
-                        histories.join(format!("{}-{}-{hazard}.jsonl", scenario.name, entry.strategy))
-                    });
-                    for &engine in &engines {
-                        if engine == Engine::Explore && !explores(&plan) {
-                            continue;
-                        }
-                        let run = if engine == Engine::Explore { explore::explore } else { stress::run };
-                        let measured = run_plan(run, &plan, root, &executable, &interrupt, keep.as_deref());
-                        for problem in &measured.problems {
-                            let row = format!("{} · {} · {hazard}", scenario.name, entry.strategy);
-                            progress.say(&format!("{row}: {problem}"));
-                        }
-                        take(&mut row, measured, hazard, engine);
-                    }
-                    progress.done();
-                    if interrupt.raised() {
-                        break;
-                    }
-                }
-                if let Some(scenario) = run.scenarios.last_mut() {
-                    scenario.strategies.push(row);
-                }
-                if interrupt.raised() {
-                    run.interrupted = true;
-                    break 'all;
-                }
-            }
-        }
-    }
-    drop(progress);
-    run.elapsed_ms = clock.elapsed().as_millis() as u64;
     finish(&run, options, color)
 }
 
-/// Whether the explore engine can run a plan: interleavings of the system calls of built-in
-/// strategies.
-fn explores(plan: &Plan) -> bool {
-    let scenario = &plan.scenario;
-    plan.hazard == Hazard::Concurrency
-        && scenario.program(&plan.strategy).is_none()
-        && tearproof_scenarios::strategy(&plan.strategy).is_some_and(|strategy| !strategy.has_server())
-}
-
-/// Runs one plan with one engine.
-fn run_plan(
-    run: fn(&Plan, &StateRoot, &mut Surroundings<'_>) -> Measured,
-    plan: &Plan,
-    root: &StateRoot,
-    executable: &Executable,
-    interrupt: &Interrupt,
-    keep: Option<&Path>,
-) -> Measured {
-    let mut kept: Result<bool, anyhow::Error> = Ok(false);
-    let mut observe = |history: &History, findings: &Findings| {
-        let violated = findings.iter().any(|(_, finding)| matches!(finding, Finding::Violated(_)));
-        if let (Some(path), Ok(false), true) = (keep, &kept, violated) {
-            kept = check::write_history(path, history).map(|()| true);
+/// Puts what the pieces brought into the rows of the result: scenario by scenario in each directory, in the order
+/// of the schedule. What was not taken up, because the run was cut short, is not there.
+fn assemble(
+    schedule: &Schedule,
+    directories: &[Directory],
+    measured: Vec<(Piece, Option<Measured>)>,
+) -> Vec<ScenarioRun> {
+    let mut rows: BTreeMap<(usize, usize), StrategyRun> = BTreeMap::new();
+    let mut cut: Vec<(usize, usize)> = Vec::new();
+    for (piece, measured) in measured {
+        let place = (piece.directory, piece.entry);
+        match measured {
+            Some(measured) => {
+                let row =
+                    rows.entry(place).or_insert_with(|| describe_strategy(&schedule.entries[piece.entry]));
+                take(row, measured, piece.hazard, piece.engine);
+            }
+            None => cut.push(place),
         }
-    };
-    let mut measured = run(
-        plan,
-        root,
-        &mut Surroundings {
-            executable,
-            strategies: &Registry,
-            check: &tearproof_check::check,
-            observe: &mut observe,
-            interrupt,
-            stop_at_violation: false,
-        },
-    );
-    if let Err(error) = kept {
-        // The history is lost; what it showed is not.
-        measured.problems.push(format!("{error:#}"));
     }
-    measured
+    let mut scenarios = Vec::new();
+    for (number, directory) in directories.iter().enumerate() {
+        for (index, scenario) in schedule.scenarios.iter().enumerate() {
+            let mut described = describe_scenario(scenario, directory);
+            described.definition.clone_from(&schedule.definitions[index]);
+            for (place, entry) in schedule.entries.iter().enumerate() {
+                if entry.scenario != index {
+                    continue;
+                }
+                match rows.remove(&(number, place)) {
+                    Some(row) => described.strategies.push(row),
+                    // No engine can look at it, which the result is to show.
+                    None if !cut.contains(&(number, place)) => {
+                        described.strategies.push(describe_strategy(entry));
+                    }
+                    None => {}
+                }
+            }
+            if !described.strategies.is_empty() {
+                scenarios.push(described);
+            }
+        }
+    }
+    scenarios
 }
 
 /// Takes what one engine brought under one hazard into the strategy's row.
@@ -270,10 +192,6 @@ fn describe_strategy(entry: &Entry) -> StrategyRun {
         errors: Vec::new(),
         problems: Vec::new(),
     }
-}
-
-fn text_seed(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |seed, byte| mix(seed ^ u64::from(byte)))
 }
 
 /// A seed that no run before had: short, since people type it.

@@ -177,16 +177,12 @@ impl Clock {
         Self { begun: Instant::now(), budget, left: pieces }
     }
 
-    /// How long the next piece may take.
-    pub fn next_share(&mut self) -> Duration {
-        let share = self.budget.saturating_sub(self.begun.elapsed()) / self.left.max(1);
+    /// How long the next piece may take, where so many are worked on at the same time.
+    pub fn next_share(&mut self, at_once: u32) -> Duration {
+        let remaining = self.budget.saturating_sub(self.begun.elapsed());
+        let share = remaining.min(remaining * at_once / self.left.max(1));
         self.left = self.left.saturating_sub(1);
         share
-    }
-
-    /// How long it has been running.
-    pub fn elapsed(&self) -> Duration {
-        self.begun.elapsed()
     }
 }
 
@@ -206,7 +202,20 @@ mod tests {
     #[test]
     fn time_is_divided_among_what_is_left() {
         let mut clock = Clock::start(Duration::from_secs(3600), 2);
-        assert!(clock.next_share() <= Duration::from_secs(1800));
-        assert!(clock.next_share() > Duration::from_secs(1800), "what the first did not use is the second's");
+        assert!(clock.next_share(1) <= Duration::from_secs(1800));
+        assert!(
+            clock.next_share(1) > Duration::from_secs(1800),
+            "what the first did not use is the second's"
+        );
+    }
+
+    #[test]
+    fn two_at_once_have_twice_the_time_and_never_more_than_there_is() {
+        let mut clock = Clock::start(Duration::from_secs(3600), 4);
+        let share = clock.next_share(2);
+        assert!(share > Duration::from_secs(1700) && share <= Duration::from_secs(1800), "{share:?}");
+        for _ in 0..3 {
+            assert!(clock.next_share(2) <= Duration::from_secs(3600));
+        }
     }
 }

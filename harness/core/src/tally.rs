@@ -114,6 +114,7 @@ impl Tally {
                         limit,
                         kills,
                         pauses,
+                        ..Scope::default()
                     },
                     anomalies: known.anomalies.values().cloned().collect(),
                 }

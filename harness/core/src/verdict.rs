@@ -1,6 +1,8 @@
 //! What an engine says of a guarantee: [`Verdict`], how far it looked ([`Scope`]), and the
 //! evidence ([`Anomaly`], [`Witness`]).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::claim::{AnomalyKind, Guarantee};
@@ -41,6 +43,28 @@ pub struct Scope {
     /// Pauses that were delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pauses: Option<u64>,
+    /// The clients that played, by role, where an engine uses fewer than the definition has.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clients: BTreeMap<String, u32>,
+    /// What was sampled of the executions that were too many to run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sampling: Vec<Sampling>,
+}
+
+/// Schedules that were drawn at random, and what all of them may have missed (Burckhardt et al.,
+/// ASPLOS 2010).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// Constraints on the order of two steps each that a bug of this depth takes.
+    pub depth: u32,
+    /// Schedules that were drawn for it.
+    pub schedules: u64,
+    /// Threads that took steps.
+    pub threads: u32,
+    /// Steps of an execution, at most.
+    pub steps: u32,
+    /// The probability, at most, that none of them showed a bug of this depth that is there.
+    pub missed_at_most: f64,
 }
 
 /// One line of a witness.
@@ -78,8 +102,8 @@ pub struct Anomaly {
     /// When the first one was seen, in milliseconds after the clients started.
     pub first_after_ms: Option<u64>,
     /// Torn reads by kind: `empty`, `partial`, `mixed`, `missing`, `foreign`.
-    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    pub by_kind: std::collections::BTreeMap<String, u64>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_kind: BTreeMap<String, u64>,
     /// The evidence.
     pub witness: Witness,
 }

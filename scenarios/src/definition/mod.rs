@@ -33,6 +33,7 @@ use toml::de::DeTable;
 pub use built_in::{built_in, load_built_in};
 pub use diagnostic::{DefinitionError, DefinitionErrors};
 pub use known::{Known, Registry};
+pub use nearest::nearest;
 
 use comparison::Comparison;
 use diagnostic::{Mistake, Report};
@@ -67,6 +68,12 @@ const HOMES: &[(&str, &[&str])] = &[
     ("[stress]", limits::STRESS_KEYS),
     ("[explore]", limits::EXPLORE_KEYS),
 ];
+
+/// Every table of a definition, by its header, with the keys that the reader knows in it; the top of the
+/// file comes first and has no header. Who describes the format can be held to it.
+pub fn keys() -> &'static [(&'static str, &'static [&'static str])] {
+    HOMES
+}
 
 /// Reads a definition. `file_name` is how the file is called in messages; `directory` is where the
 /// commands of the user's own strategies run.

@@ -4,7 +4,7 @@
 //! and a swap of neighbours count one each.
 
 /// The nearest known name, if it is near enough that a slip of the fingers explains the difference.
-pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     within(name, known, (name.chars().count() / 3).max(1))
 }
 

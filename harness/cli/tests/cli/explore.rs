@@ -119,6 +119,89 @@ fn a_witness_is_the_same_each_time_it_is_replayed() {
 }
 
 #[test]
+fn any_number_of_shards_comes_to_the_same_result() {
+    let strategies = ["temp-rename", "flock-sibling", "flock-replaced-file", "ofd-lock", "posix-lock"];
+    let explored = |shards: &str| {
+        let place = Place::new();
+        let mut arguments = vec!["run", "index", "--engine", "explore", "--budget", "60s", "--seed", "1"];
+        arguments.extend(strategies.iter().flat_map(|strategy| ["--strategy", strategy]));
+        arguments.extend(["--shards", shards]);
+        let finished = place.run(&arguments);
+        assert_eq!(finished.code(), 0, "{}{}", finished.stdout(), finished.stderr());
+        assert_eq!(place.left_behind(), Vec::<String>::new());
+        // Verdicts, executions, witnesses and tokens, in the same order.
+        place.run_json()["scenarios"][0]["strategies"].as_array().expect("strategies").clone()
+    };
+    let alone = explored("1");
+    assert_eq!(alone.len(), strategies.len());
+    assert!(alone[0].to_string().contains("lost-update"), "{}", alone[0]);
+    for shards in ["2", "3"] {
+        for (one, other) in alone.iter().zip(explored(shards)) {
+            assert!(*one == other, "{shards} shards: {other}\ninstead of: {one}");
+        }
+    }
+}
+
+#[test]
+fn limits_are_kept_and_told() {
+    let place = Place::new();
+    let explored = |limit: [&str; 2]| {
+        let mut arguments = vec!["run", "index", "--engine", "explore", "--strategy", "temp-rename"];
+        arguments.extend(limit);
+        let finished = place.run(&arguments);
+        assert_eq!(finished.code(), 0, "{}{}", finished.stdout(), finished.stderr());
+        place.run_json()
+    };
+    // Whoever is never interrupted loses nothing.
+    let run = explored(["--bound", "0"]);
+    for (_, guarantee, cell) in cells(&run) {
+        assert_eq!(cell["verdict"], "verified", "{guarantee}: {cell}");
+        assert_eq!(cell["scope"]["preemption_bound"], 0);
+    }
+    let run = explored(["--bound", "1"]);
+    expect_violated(&run, "temp-rename", "no-lost-updates", "lost-update");
+}
+
+#[test]
+fn of_what_is_too_much_to_run_a_sample_is_taken_that_says_what_it_may_have_missed() {
+    let explored = |shards: &str, seed: &str| {
+        let place = Place::new();
+        let finished = place.run(&[
+            "run",
+            "index",
+            "--engine",
+            "explore",
+            "--strategy",
+            "cas-versioned-link",
+            "--executions",
+            "30",
+            "--seed",
+            seed,
+            "--shards",
+            shards,
+        ]);
+        assert_eq!(finished.code(), 0, "{}{}", finished.stdout(), finished.stderr());
+        assert!(finished.stdout().contains("a sample, 2 operations each"), "{}", finished.stdout());
+        place.run_json()["scenarios"][0]["strategies"][0]["verdicts"].clone()
+    };
+    let verdicts = explored("1", "1");
+    for cell in verdicts.as_array().expect("cells") {
+        assert_eq!(cell["verdict"], "not-observed", "{cell}");
+        let clients = cell["scope"]["clients"].as_object().expect("clients");
+        assert_eq!(clients.values().map(|count| count.as_u64().expect("a number")).sum::<u64>(), 3);
+        for (sampling, depth) in cell["scope"]["sampling"].as_array().expect("samples").iter().zip([2, 3]) {
+            let number = |key: &str| sampling[key].as_f64().expect("a number");
+            assert_eq!(sampling["depth"], depth);
+            assert!(number("schedules") >= 1.0, "{sampling}");
+            let one = 1.0 / (number("threads") * number("steps").powi(depth - 1));
+            let missed = (1.0 - one).powf(number("schedules"));
+            assert!((number("missed_at_most") - missed).abs() < 1e-9, "{sampling}");
+        }
+    }
+    assert_eq!(explored("2", "1"), verdicts, "it comes from the seed alone");
+}
+
+#[test]
 fn an_interrupted_exploration_ends_at_once_and_leaves_nothing() {
     use std::io::Read;
     let place = Place::new();

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use tearproof_core::claim::{AnomalyKind, Engine, Guarantee, Hazard};
+use tearproof_core::claim::{AnomalyKind, Engine, Guarantee};
 use tearproof_core::object::Operation;
+use tearproof_core::plan::Plan;
 use tearproof_core::run::Cell;
 use tearproof_core::verdict::{Anomaly, Finding, Findings, Scope, Verdict};
 
+use super::reach::Reach;
 use super::system::ThreadId;
 
 /// What was said of one guarantee in one execution.
@@ -47,21 +49,6 @@ pub(super) struct Ledger {
     executions: u64,
     /// Operations by what was attempted: how many succeeded, and how the first that did not ended.
     attempts: BTreeMap<Operation, (u64, Option<String>)>,
-}
-
-/// How the search ended, for the scope of the verdicts.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Reach {
-    /// Everything within the bounds was run.
-    pub exhausted: bool,
-    /// The bound on preemptions, if there was one.
-    pub preemptions: Option<u32>,
-    /// The limit that was hit.
-    pub limit: Option<String>,
-    /// Why no verdict but a violation can be given.
-    pub doubt: Option<String>,
-    /// Operations of each client.
-    pub operations: u32,
 }
 
 impl Ledger {
@@ -109,9 +96,6 @@ impl Ledger {
     pub fn turn_page(&mut self) {
         self.judged.clear();
         self.executions = 0;
-        for known in self.guarantees.values_mut() {
-            known.held = 0;
-        }
     }
 
     /// Notes how an operation ended: well, or not, and then in which words.
@@ -138,13 +122,22 @@ impl Ledger {
         !self.guarantees.is_empty() && self.guarantees.values().all(|known| !known.anomalies.is_empty())
     }
 
+    /// Executions that were judged on this page.
+    pub const fn executions(&self) -> u64 {
+        self.executions
+    }
+
     /// The first anomaly of each kind.
     pub fn found(&mut self) -> impl Iterator<Item = &mut Found> {
         self.guarantees.values_mut().flat_map(|known| known.anomalies.values_mut())
     }
 
     /// One cell a guarantee.
-    pub fn cells(&self, hazard: Hazard, reach: &Reach) -> Vec<Cell> {
+    pub fn cells(&self, plan: &Plan, reach: &Reach) -> Vec<Cell> {
+        let mut clients: BTreeMap<String, u32> = BTreeMap::new();
+        for role in &plan.scenario.clients {
+            *clients.entry(role.role.clone()).or_default() += role.count * role.threads;
+        }
         self.guarantees
             .iter()
             .filter(|(_, known)| known.held > 0 || known.doubt.is_some() || !known.anomalies.is_empty())
@@ -152,32 +145,41 @@ impl Ledger {
                 let limit = reach.doubt.clone().or_else(|| self.fruitless()).or_else(|| known.doubt.clone());
                 let verdict = if !known.anomalies.is_empty() {
                     Verdict::Violated
-                } else if limit.is_some() || self.executions == 0 {
+                } else if limit.is_some() || reach.executions == 0 {
                     Verdict::Inconclusive
                 } else if reach.exhausted {
                     Verdict::Verified
+                } else if !reach.sampling.is_empty() {
+                    Verdict::NotObserved
                 } else {
                     Verdict::Inconclusive
                 };
                 Cell {
                     guarantee,
-                    hazard,
+                    hazard: plan.hazard,
                     engine: Engine::Explore,
                     verdict,
                     claimed: false,
                     scope: Scope {
-                        executions: self.executions,
+                        executions: reach.executions,
                         exhausted: reach.exhausted,
                         operations: Some(reach.operations.into()),
                         preemption_bound: reach.preemptions,
                         limit: limit.or_else(|| reach.limit.clone()),
                         kills: None,
                         pauses: None,
+                        clients: clients.clone(),
+                        sampling: reach.sampling.clone(),
                     },
                     anomalies: known
                         .anomalies
                         .values()
-                        .map(|found| Anomaly { count: found.count, ..found.anomaly.clone() })
+                        .map(|found| Anomaly {
+                            count: found.count,
+                            // Time is a matter of steps here.
+                            first_after_ms: None,
+                            ..found.anomaly.clone()
+                        })
                         .collect(),
                 }
             })

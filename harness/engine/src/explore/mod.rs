@@ -11,16 +11,23 @@
 
 pub mod access;
 pub mod arena;
+mod bench;
 mod explorer;
 pub mod gate;
 mod ledger;
 mod orders;
+mod reach;
 mod recount;
+mod scale;
 pub mod search;
+mod shards;
+mod shortening;
+mod stand;
 pub mod system;
 mod token;
 mod watchdog;
 mod witness;
 
 pub use explorer::{Reduction, Replayed, every_execution, explore, plan_of, replay};
+pub use shards::{Shard, in_shards};
 pub use token::{Token, TokenError, digest_of};

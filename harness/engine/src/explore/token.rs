@@ -12,7 +12,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use tearproof_core::claim::Hazard;
-use tearproof_core::scenario::Scenario;
+use tearproof_core::scenario::{ExploreLimits, Require, Scenario};
 
 use super::arena::THREADS_OF_A_PROCESS;
 use super::system::ThreadId;
@@ -43,9 +43,15 @@ pub struct Token {
 #[error("`{0}` is no replay token: {1}")]
 pub struct TokenError(String, &'static str);
 
-/// A digest of everything that a definition says, the same on every machine.
+/// A digest of everything in a definition that an execution depends on, the same on every machine.
 pub fn digest_of(scenario: &Scenario) -> u64 {
     let mut scenario = scenario.clone();
+    // How far it is looked, what is compared and what is asked for makes no other execution.
+    scenario.explore = ExploreLimits::default();
+    scenario.strategies.clear();
+    scenario.require = Require { guarantees: Vec::new(), hazards: Vec::new() };
+    scenario.summary.clear();
+    scenario.source.clear();
     // Where it lies does not matter.
     for program in &mut scenario.programs {
         program.directory.clear();

@@ -6,6 +6,7 @@
 
 pub mod brute;
 pub mod dpor;
+pub mod pct;
 pub mod preemption;
 mod reversal;
 pub mod schedule;

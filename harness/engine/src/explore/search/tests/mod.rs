@@ -1,6 +1,7 @@
 mod canaries;
 mod compare;
 mod known;
+mod pct;
 mod preemption;
 mod random;
 mod speed;

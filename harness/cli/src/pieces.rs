@@ -1,0 +1,228 @@
+//! The pieces that a run consists of: one strategy of one scenario under one hazard, looked at by one
+//! engine in one directory. What stresses the machine has it for itself; what is explored is shared
+//! out to the processors.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::Context;
+use tearproof_core::claim::{Engine, Hazard};
+use tearproof_core::history::History;
+use tearproof_core::plan::{Plan, mix};
+use tearproof_core::run::Directory;
+use tearproof_core::verdict::{Finding, Findings};
+use tearproof_engine::explore::{self, Shard, in_shards};
+use tearproof_engine::host;
+use tearproof_engine::process::{Executable, Interrupt, StateRoot};
+use tearproof_engine::stress::{self, Measured, Surroundings};
+
+use crate::args::RunOptions;
+use crate::check;
+use crate::progress::Progress;
+use crate::schedule::{Clock, DEFAULT_BUDGET, QUICK_BUDGET, Schedule};
+use crate::strategies::Registry;
+
+/// One piece of work, by the places of its parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Which directory.
+    pub directory: usize,
+    /// Which entry of the schedule.
+    pub entry: usize,
+    /// The hazard.
+    pub hazard: Hazard,
+    /// Who looks.
+    pub engine: Engine,
+}
+
+/// Every piece of a run, in the order of the result.
+pub fn pieces(schedule: &Schedule, directories: usize, engines: &[Engine]) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    for directory in 0..directories {
+        for (entry, wanted) in schedule.entries.iter().enumerate() {
+            let scenario = &schedule.scenarios[wanted.scenario];
+            for &hazard in &wanted.hazards {
+                for &engine in engines {
+                    if engine != Engine::Explore || explores(scenario, &wanted.strategy, hazard) {
+                        pieces.push(Piece { directory, entry, hazard, engine });
+                    }
+                }
+            }
+        }
+    }
+    pieces
+}
+
+/// Whether the explore engine can run this: interleavings of the system calls of built-in
+/// strategies.
+fn explores(scenario: &tearproof_core::scenario::Scenario, strategy: &str, hazard: Hazard) -> bool {
+    hazard == Hazard::Concurrency
+        && scenario.program(strategy).is_none()
+        && tearproof_scenarios::strategy(strategy).is_some_and(|strategy| !strategy.has_server())
+}
+
+/// Where state directories are made in one directory, by one shard.
+struct Place {
+    root: StateRoot,
+    /// What a strategy keeps on another file system goes when the run is over, whoever dies.
+    elsewhere: Option<StateRoot>,
+}
+
+impl Place {
+    fn make(directory: &Directory, executable: &Executable) -> Result<Self, anyhow::Error> {
+        let root = StateRoot::create(Path::new(&directory.path), executable)
+            .with_context(|| format!("using {} for state directories", directory.path))?;
+        let elsewhere = host::directory_elsewhere(root.path())
+            .map(|dir| StateRoot::create(&dir, executable))
+            .transpose()
+            .context("using a second file system")?;
+        Ok(Self { root, elsewhere })
+    }
+}
+
+/// What pieces are run with.
+pub struct Workshop<'a> {
+    options: &'a RunOptions,
+    schedule: &'a Schedule,
+    directories: &'a [Directory],
+    /// By directory and shard.
+    places: Vec<Vec<Place>>,
+    shards: usize,
+    seed: u64,
+    executable: &'a Executable,
+    interrupt: &'a Interrupt,
+}
+
+impl<'a> Workshop<'a> {
+    /// Makes every directory before anything runs: one that cannot be used must not cost what others
+    /// brought.
+    ///
+    /// # Errors
+    /// When one cannot be made.
+    pub fn new(
+        options: &'a RunOptions,
+        schedule: &'a Schedule,
+        directories: &'a [Directory],
+        seed: u64,
+        executable: &'a Executable,
+        interrupt: &'a Interrupt,
+    ) -> Result<Self, anyhow::Error> {
+        let explores = options.engines.contains(&Engine::Explore);
+        let shards = if explores { options.shards.unwrap_or_else(host::cpus) } else { 1 };
+        let places = directories.iter().map(|directory| {
+            (0..shards).map(|_| Place::make(directory, executable)).collect::<Result<Vec<Place>, _>>()
+        });
+        let places = places.collect::<Result<Vec<Vec<Place>>, _>>()?;
+        Ok(Self { options, schedule, directories, places, shards, seed, executable, interrupt })
+    }
+
+    /// Runs every piece, and returns what each brought; `None` where the run was cut short before it.
+    pub fn run(&self, pieces: &[Piece], progress: &Progress) -> Vec<Option<Measured>> {
+        let options = self.options;
+        let budget = if options.quick { QUICK_BUDGET } else { options.budget.unwrap_or(DEFAULT_BUDGET) };
+        let clock = Mutex::new(Clock::start(budget, pieces.len() as u32));
+        let stop = || self.interrupt.raised();
+        let explored: Vec<Piece> =
+            pieces.iter().copied().filter(|piece| piece.engine == Engine::Explore).collect();
+        let at_once = self.shards.min(explored.len()).max(1) as u32;
+        let do_one = |shard: Shard, piece: &Piece| {
+            let at_once = if piece.engine == Engine::Explore { at_once } else { 1 };
+            let share = clock.lock().expect("nobody panics while telling the time").next_share(at_once);
+            let measured = self.measure(shard, piece, share, progress);
+            progress.done();
+            measured
+        };
+        let mut stressed = Vec::new();
+        for piece in pieces.iter().filter(|piece| piece.engine != Engine::Explore) {
+            stressed.push((!stop()).then(|| do_one(Shard { number: 0 }, piece)));
+        }
+        let explored = in_shards(self.shards, &explored, stop, do_one);
+        let (mut stressed, mut explored) = (stressed.into_iter(), explored.into_iter());
+        let result = |piece: &Piece| match piece.engine {
+            Engine::Explore => explored.next().flatten(),
+            _ => stressed.next().flatten(),
+        };
+        pieces.iter().map(result).collect()
+    }
+
+    fn measure(&self, shard: Shard, piece: &Piece, share: Duration, progress: &Progress) -> Measured {
+        let entry = &self.schedule.entries[piece.entry];
+        let scenario = &self.schedule.scenarios[entry.scenario];
+        let hazard = piece.hazard;
+        let row = format!("{} · {} · {hazard}", scenario.name, entry.strategy);
+        progress.begin(row.clone());
+        let directory = &self.directories[piece.directory];
+        let place = &self.places[piece.directory][shard.number];
+        let explicit = self.options.quick || self.options.budget.is_some();
+        let mut plan = Plan {
+            scenario: scenario.clone(),
+            strategy: entry.strategy.clone(),
+            hazard,
+            seed: mix(self.seed ^ text_seed(&scenario.name) ^ text_seed(&entry.strategy).rotate_left(17)),
+            budget: match scenario.stress.seconds {
+                Some(seconds) if !explicit && piece.engine == Engine::Stress => {
+                    Duration::from_secs_f64(seconds)
+                }
+                _ => share,
+            },
+            base: PathBuf::from(&directory.path),
+            other_dir: place.elsewhere.as_ref().map(|root| root.path().to_owned()),
+        };
+        let limits = &mut plan.scenario.explore;
+        limits.executions = self.options.executions.unwrap_or(limits.executions);
+        limits.preemptions = self.options.bound.or(limits.preemptions);
+        let keep = self.options.histories.then(|| {
+            self.histories(piece.directory)
+                .join(format!("{}-{}-{hazard}.jsonl", scenario.name, entry.strategy))
+        });
+        let measured = self.run_plan(piece.engine, &plan, &place.root, keep.as_deref());
+        for problem in &measured.problems {
+            progress.say(&format!("{row}: {problem}"));
+        }
+        measured
+    }
+
+    /// Where histories of violations go.
+    fn histories(&self, directory: usize) -> PathBuf {
+        let mut histories = self.options.out.join("histories");
+        if self.directories.len() > 1 {
+            // The same scenarios run in each of them.
+            histories.push(format!("{}-{}", directory + 1, self.directories[directory].filesystem));
+        }
+        histories
+    }
+
+    /// Runs one plan with one engine.
+    fn run_plan(&self, engine: Engine, plan: &Plan, root: &StateRoot, keep: Option<&Path>) -> Measured {
+        let run = if engine == Engine::Explore { explore::explore } else { stress::run };
+        let mut kept: Result<bool, anyhow::Error> = Ok(false);
+        let mut observe = |history: &History, findings: &Findings| {
+            let violated = findings.iter().any(|(_, finding)| matches!(finding, Finding::Violated(_)));
+            if let (Some(path), Ok(false), true) = (keep, &kept, violated) {
+                kept = check::write_history(path, history).map(|()| true);
+            }
+        };
+        let mut measured = run(
+            plan,
+            root,
+            &mut Surroundings {
+                executable: self.executable,
+                strategies: &Registry,
+                check: &tearproof_check::check,
+                observe: &mut observe,
+                interrupt: self.interrupt,
+                stop_at_violation: false,
+            },
+        );
+        if let Err(error) = kept {
+            // The history is lost; what it showed is not.
+            measured.problems.push(format!("{error:#}"));
+        }
+        measured
+    }
+}
+
+fn text_seed(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |seed, byte| mix(seed ^ u64::from(byte)))
+}

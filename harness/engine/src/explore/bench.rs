@@ -1,0 +1,175 @@
+//! Where an execution is judged: what the clients recorded becomes histories, each of which is shown
+//! to the checker.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use tearproof_core::claim::Guarantee;
+use tearproof_core::history::{Failure, Phase};
+use tearproof_core::plan::Plan;
+use tearproof_core::scenario::StateBefore;
+use tearproof_core::verdict::{Anomaly, Finding, Findings};
+
+use super::arena::{Arena, ArenaError};
+use super::ledger::Ledger;
+use super::recount::{Recount, RecountError};
+use super::search::Trace;
+use super::system::{System, ThreadId};
+use crate::record::{Death, Drain, RawEvent, RawPayload, SharedMemory, Start, ring_at};
+use crate::stress::Surroundings;
+use crate::stress::execution::{Stage, tear_what_came_back};
+use crate::worker::{EXECUTION, Layout};
+
+/// What is needed to judge an execution.
+pub(super) struct Bench<'a, 's> {
+    pub plan: &'a Plan,
+    pub stage: Stage<'a>,
+    pub memory: &'s SharedMemory,
+    pub layout: Layout,
+    /// Which thread plays which client.
+    pub threads: BTreeMap<u32, ThreadId>,
+}
+
+impl Bench<'_, '_> {
+    /// The client that a thread plays.
+    pub fn client_of(&self, thread: ThreadId) -> u32 {
+        self.threads.iter().find(|(_, known)| **known == thread).map_or(0, |(client, _)| *client)
+    }
+
+    /// Collects what was recorded in the execution that has just been completed, and has the
+    /// auditor look at what is there.
+    pub fn recount(&self, arena: &mut Arena<'_>) -> Result<Recount, ArenaError> {
+        let specification = self.stage.specification;
+        let stuck: Vec<u32> = arena
+            .waiting()
+            .iter()
+            .map(|waiting| arena.client_of(waiting.thread))
+            .filter(|client| *client > 0)
+            .collect();
+        let audit_from = arena.end_of_play();
+        if stuck.is_empty() {
+            arena.run_alone(specification.auditor())?;
+        }
+        let mut events: Vec<RawEvent> = Vec::new();
+        for thread in 0..self.layout.threads {
+            let mut ring = Drain::new(ring_at(self.memory, self.layout.ring_start(thread), self.layout.ring));
+            ring.drain(&mut events)
+                .map_err(|error| ArenaError::Client(format!("reading what a client recorded: {error}")))?;
+        }
+        // Where it lies is another place each time, and says nothing.
+        let place = format!("{}/", specification.context(EXECUTION, 0).dir.display());
+        for event in &mut events {
+            if let RawPayload::Failed(_, message) = &mut event.payload
+                && message.contains(&place)
+            {
+                *message = message.replace(&place, "");
+            }
+        }
+        if matches!(self.plan.scenario.before.state, StateBefore::Empty | StateBefore::Text(_)) {
+            tear_what_came_back(&mut events);
+        }
+        let last = events.iter().map(|event| event.time_ns).max().unwrap_or(0);
+        let death =
+            |&client: &u32| Death { client, struck_ns: 0, time_ns: last + 1, failure: Failure::TimedOut };
+        let deaths: Vec<Death> = stuck.iter().map(death).collect();
+        let start = Start { object: self.plan.scenario.state.object, initial: specification.initial() };
+        let aftermath = if stuck.is_empty() { self.stage.inspect(EXECUTION) } else { Default::default() };
+        Ok(Recount { events, deaths, start, aftermath, audit_from })
+    }
+
+    /// Judges every history of an execution; for each guarantee the worst finding counts.
+    pub fn findings(
+        &self,
+        recount: &mut Recount,
+        trace: &Trace,
+        known: impl FnMut(u64) -> bool,
+        findings: &mut Findings,
+        surroundings: &mut Surroundings<'_>,
+    ) -> Result<(), ArenaError> {
+        let thread_of = |client: u32| self.threads.get(&client).copied();
+        recount.tell::<(), ArenaError>(trace, thread_of, known, |history| {
+            let found = (surroundings.check)(&history)
+                .map_err(|error| ArenaError::Client(format!("checking an execution: {error}")))?;
+            (surroundings.observe)(&history, &found);
+            for (guarantee, finding) in found {
+                worsen(findings, guarantee, finding);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(())
+    }
+
+    /// Judges an execution, and writes down what was found.
+    pub fn judge(
+        &self,
+        arena: &mut Arena<'_>,
+        trace: &Trace,
+        ledger: &mut Ledger,
+        surroundings: &mut Surroundings<'_>,
+    ) -> Result<(), ArenaError> {
+        let mut recount = self.recount(arena)?;
+        for event in recount.events.iter().filter(|event| event.phase != Phase::Invoke) {
+            match &event.payload {
+                RawPayload::Failed(_, message) => ledger.attempt(event.operation, Some(message)),
+                _ => ledger.attempt(event.operation, None),
+            }
+        }
+        for pending in &recount.deaths {
+            let invoked = recount.events.iter().rev().find(|event| event.client == pending.client);
+            if let Some(event) = invoked {
+                ledger.attempt(event.operation, Some("it waits for ever"));
+            }
+        }
+        let mut signature = 0;
+        let mut counted = false;
+        let mut findings = Findings::new();
+        let known = |digest: u64| {
+            signature = digest;
+            counted = ledger.count_again(digest);
+            counted
+        };
+        self.findings(&mut recount, trace, known, &mut findings, surroundings)?;
+        if !counted {
+            ledger.add(signature, findings, &trace.schedule(), self.plan.scenario.explore.operations);
+        }
+        Ok(())
+    }
+}
+
+/// Keeps the worse of two findings.
+fn worsen(findings: &mut Findings, guarantee: Guarantee, finding: Finding) {
+    let rank = |finding: &Finding| match finding {
+        Finding::NotApplicable => 0,
+        Finding::Holds => 1,
+        Finding::Inconclusive(_) => 2,
+        Finding::Violated(_) => 3,
+    };
+    match findings.iter_mut().find(|(known, _)| *known == guarantee) {
+        Some((_, Finding::Violated(kept))) => {
+            if let Finding::Violated(more) = finding {
+                for anomaly in more {
+                    if !kept.iter().any(|known| known.kind == anomaly.kind) {
+                        kept.push(anomaly);
+                    }
+                }
+            }
+        }
+        Some((_, known)) if rank(&finding) > rank(known) => *known = finding,
+        Some(_) => {}
+        None => findings.push((guarantee, finding)),
+    }
+}
+
+/// The breaches among findings.
+pub(super) fn anomalies(findings: &Findings) -> impl Iterator<Item = &Anomaly> {
+    findings.iter().flat_map(|(_, finding)| match finding {
+        Finding::Violated(anomalies) => anomalies.as_slice(),
+        _ => &[],
+    })
+}
+
+impl From<RecountError> for ArenaError {
+    fn from(error: RecountError) -> Self {
+        Self::Client(error.to_string())
+    }
+}

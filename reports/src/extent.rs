@@ -1,0 +1,163 @@
+//! How far the engine that explores looked in a scenario: which clients played, and of which
+//! strategies every execution was run, up to which bound, or a sample.
+
+use std::collections::BTreeMap;
+
+use tearproof_core::claim::Engine;
+use tearproof_core::run::{Cell, ScenarioRun};
+use tearproof_core::verdict::{Sampling, Scope};
+
+use crate::number;
+use crate::style::{Ink, Line, Page};
+
+/// What was looked at of the executions of one strategy. In the order in which they are told.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Extent {
+    /// Every one.
+    All,
+    /// Every one with at most so many preemptions.
+    Within(u32),
+    /// Some, until nothing was left to be found out.
+    UntilBroken,
+    /// A sample.
+    Sample,
+    /// Some, and no more can be said.
+    Unknown,
+}
+
+impl Extent {
+    fn of(scope: &Scope) -> Self {
+        match (scope.exhausted, scope.preemption_bound) {
+            (true, None) => Self::All,
+            (true, Some(bound)) => Self::Within(bound),
+            (false, _) if !scope.sampling.is_empty() => Self::Sample,
+            (false, _) if scope.limit.is_none() => Self::UntilBroken,
+            (false, _) => Self::Unknown,
+        }
+    }
+
+    fn words(self, operations: Option<u64>) -> String {
+        let what = match self {
+            Self::All | Self::Within(_) => "every execution",
+            Self::UntilBroken => "until all was seen broken",
+            Self::Sample => "a sample",
+            Self::Unknown => "not to the end",
+        };
+        let each = operations.map(|count| format!(", {} each", number::of(count, "operation", "operations")));
+        let bound = match self {
+            Self::Within(bound) => {
+                format!(", at most {}", number::of(bound.into(), "preemption", "preemptions"))
+            }
+            _ => String::new(),
+        };
+        format!("{what}{}{bound}:", each.unwrap_or_default())
+    }
+}
+
+/// Writes how far was looked, if anything was explored.
+pub fn write(scenario: &ScenarioRun, page: &mut Page) {
+    let explored = scenario.strategies.iter().filter_map(|strategy| {
+        let mut cells = strategy.verdicts.iter().filter(|cell| cell.engine == Engine::Explore);
+        cells.next().map(|cell| (strategy.name.as_str(), cell))
+    });
+    let mut groups: BTreeMap<(Extent, Option<u64>), Vec<(&str, &Cell)>> = BTreeMap::new();
+    for (name, cell) in explored {
+        let place = (Extent::of(&cell.scope), cell.scope.operations);
+        groups.entry(place).or_default().push((name, cell));
+    }
+    let Some((_, first)) = groups.values().flatten().next() else { return };
+    let clients: Vec<String> =
+        first.scope.clients.iter().map(|(role, count)| format!("{role} × {count}")).collect();
+    let clients = if clients.is_empty() { "clients".to_owned() } else { clients.join(", ") };
+    page.wrap(&Line::of(Ink::Strong, "explored   ").plain(clients).plain("; in brackets: executions"), 11);
+    for ((extent, operations), strategies) in &groups {
+        let names = strategies.iter().map(|(name, cell)| {
+            let executions = number::count(cell.scope.executions);
+            format!("{name}\u{a0}({executions}{})", missed(&cell.scope.sampling))
+        });
+        let line = Line::of(Ink::Plain, "   ").with(Ink::Strong, extent.words(*operations));
+        page.wrap(&line.plain(format!(" {}", names.collect::<Vec<_>>().join(", "))), 6);
+    }
+}
+
+/// What the samples may have missed, in words. What is next to certain is not worth a word.
+fn missed(sampling: &[Sampling]) -> String {
+    if sampling.is_empty() {
+        return String::new();
+    }
+    let told = sampling.iter().filter(|sampling| sampling.missed_at_most < 0.995).map(|sampling| {
+        let Sampling { depth, schedules, missed_at_most, .. } = sampling;
+        format!(
+            "; {} miss a bug of depth {depth} with probability at most {}",
+            number::of(*schedules, "random schedule", "random schedules"),
+            probability(*missed_at_most)
+        )
+    });
+    let told: String = told.collect();
+    let drawn = sampling.iter().map(|sampling| sampling.schedules).sum();
+    if told.is_empty() {
+        let drawn = number::of(drawn, "random schedule", "random schedules");
+        return format!("; {drawn}, too few to exclude anything");
+    }
+    told
+}
+
+fn probability(value: f64) -> String {
+    match value {
+        value if value >= 0.01 => format!("{value:.2}"),
+        value if value >= 1e-12 => format!("{value:.0e}"),
+        _ => "1e-12".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tearproof_core::claim::{Claim, Guarantee, Hazard};
+
+    use super::*;
+    use crate::sample::{scenario, strategy};
+    use crate::style::Style;
+
+    fn shown(scopes: &[Scope]) -> String {
+        let claim = Claim::new(Guarantee::AtomicReads, Hazard::Concurrency);
+        let strategies = scopes.iter().enumerate().map(|(number, scope)| {
+            let mut strategy = strategy(&format!("strategy-{number}"), &[claim], &[claim]);
+            strategy.verdicts[0].engine = Engine::Explore;
+            strategy.verdicts[0].scope = scope.clone();
+            strategy
+        });
+        let scenario = scenario("index", vec![claim], strategies.collect());
+        let mut page = Page::new(Style { width: 100, color: false });
+        write(&scenario, &mut page);
+        page.finish()
+    }
+
+    #[test]
+    fn what_was_exhausted_is_told_apart_from_what_was_bounded_and_what_was_sampled() {
+        let clients = [("agent".to_owned(), 2), ("watcher".to_owned(), 1)].into_iter().collect();
+        let all =
+            Scope { executions: 1722, exhausted: true, operations: Some(2), clients, ..Scope::default() };
+        let within = Scope { preemption_bound: Some(1), executions: 40_321, ..all.clone() };
+        let sampling = [(2, 1000, 1e-4), (3, 3000, 0.37)].map(|(depth, schedules, missed_at_most)| {
+            Sampling { depth, schedules, threads: 3, steps: 40, missed_at_most }
+        });
+        let sample = Scope { exhausted: false, sampling: sampling.to_vec(), ..all.clone() };
+        let unknown = Scope { exhausted: false, limit: Some("the time was over".to_owned()), ..all.clone() };
+        let broken = Scope { exhausted: false, operations: Some(1), ..all.clone() };
+        insta::assert_snapshot!(shown(&[all, within, sample, unknown, broken]), @r"
+        explored   agent × 2, watcher × 1; in brackets: executions
+           every execution, 2 operations each: strategy-0 (1,722)
+           every execution, 2 operations each, at most 1 preemption: strategy-1 (40,321)
+           until all was seen broken, 1 operation each: strategy-4 (1,722)
+           a sample, 2 operations each: strategy-2 (1,722; 1,000 random schedules miss a bug of depth 2 with
+              probability at most 1e-4; 3,000 random schedules miss a bug of depth 3 with probability at
+              most 0.37)
+           not to the end, 2 operations each: strategy-3 (1,722)
+        ");
+    }
+
+    #[test]
+    fn a_run_that_explored_nothing_says_nothing_of_it() {
+        assert_eq!(shown(&[]), "");
+    }
+}
