@@ -57,7 +57,7 @@ pub fn pieces(schedule: &Schedule, directories: usize, engines: &[Engine]) -> Ve
 /// Whether the explore engine can run this: interleavings of the system calls of built-in
 /// strategies.
 fn explores(scenario: &tearproof_core::scenario::Scenario, strategy: &str, hazard: Hazard) -> bool {
-    hazard == Hazard::Concurrency
+    matches!(hazard, Hazard::Concurrency | Hazard::Pause | Hazard::Kill)
         && scenario.program(strategy).is_none()
         && tearproof_scenarios::strategy(strategy).is_some_and(|strategy| !strategy.has_server())
 }

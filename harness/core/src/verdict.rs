@@ -37,10 +37,10 @@ pub struct Scope {
     pub preemption_bound: Option<u32>,
     /// The limit that was hit, in words.
     pub limit: Option<String>,
-    /// Kills that were delivered.
+    /// Kills that were delivered; for explore, of one execution at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kills: Option<u64>,
-    /// Pauses that were delivered.
+    /// Pauses that were delivered; for explore, of one execution at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pauses: Option<u64>,
     /// The clients that played, by role, where an engine uses fewer than the definition has.

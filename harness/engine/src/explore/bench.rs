@@ -10,9 +10,9 @@ use tearproof_core::plan::Plan;
 use tearproof_core::scenario::StateBefore;
 use tearproof_core::verdict::{Anomaly, Finding, Findings};
 
-use super::arena::{Arena, ArenaError};
+use super::arena::{Arena, ArenaError, process_of};
 use super::ledger::Ledger;
-use super::recount::{Recount, RecountError};
+use super::recount::{Recount, RecountError, WITHIN_STEP};
 use super::search::Trace;
 use super::system::{System, ThreadId};
 use crate::record::{Death, Drain, RawEvent, RawPayload, SharedMemory, Start, ring_at};
@@ -71,7 +71,14 @@ impl Bench<'_, '_> {
         let last = events.iter().map(|event| event.time_ns).max().unwrap_or(0);
         let death =
             |&client: &u32| Death { client, struck_ns: 0, time_ns: last + 1, failure: Failure::TimedOut };
-        let deaths: Vec<Death> = stuck.iter().map(death).collect();
+        let mut deaths: Vec<Death> = stuck.iter().map(death).collect();
+        for (process, step) in arena.fallen() {
+            let fallen = self.threads.iter().filter(|(_, thread)| process_of(**thread) == process);
+            // It was alive before that step, and dead after it.
+            let at = step << WITHIN_STEP;
+            let death = |client: u32| Death { client, struck_ns: at, time_ns: at, failure: Failure::Killed };
+            deaths.extend(fallen.map(|(&client, _)| death(client)));
+        }
         let start = Start { object: self.plan.scenario.state.object, initial: specification.initial() };
         let aftermath = if stuck.is_empty() { self.stage.inspect(EXECUTION) } else { Default::default() };
         Ok(Recount { events, deaths, start, aftermath, audit_from })
@@ -114,7 +121,7 @@ impl Bench<'_, '_> {
                 _ => ledger.attempt(event.operation, None),
             }
         }
-        for pending in &recount.deaths {
+        for pending in recount.deaths.iter().filter(|death| death.failure != Failure::Killed) {
             let invoked = recount.events.iter().rev().find(|event| event.client == pending.client);
             if let Some(event) = invoked {
                 ledger.attempt(event.operation, Some("it waits for ever"));

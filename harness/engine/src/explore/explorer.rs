@@ -15,6 +15,7 @@ use tearproof_core::verdict::{Findings, Step as Line};
 
 use super::arena::{Arena, ArenaError};
 use super::bench::Bench;
+use super::fates::{self, Fates};
 use super::ledger::Ledger;
 use super::reach::Reach;
 use super::scale::scaled;
@@ -40,11 +41,39 @@ const UNCONTROLLED: u64 = 200;
 /// part of the result.
 pub fn explore(plan: &Plan, root: &StateRoot, surroundings: &mut Surroundings<'_>) -> Measured {
     let mut ledger = Ledger::default();
-    let mut reach = Reach::default();
+    let mut reach: Option<Reach> = None;
     let mut problems = Vec::new();
     let begun = Instant::now();
-    let end = begun + plan.budget;
+    let budget = plan.budget;
     let plan = scaled(plan);
+    let all = fates::of_plan(&plan);
+    for (fates, number) in all.iter().zip(1..) {
+        let end = begun + budget * number / all.len() as u32;
+        let reached = deepen(&plan, fates, end, root, surroundings, &mut ledger, &mut problems);
+        let over = reached.is_over() || is_enough(&ledger, surroundings);
+        reach = Some(reach.map_or(reached.clone(), |before| before.together_with(reached)));
+        if over {
+            break;
+        }
+    }
+    let reach = reach.unwrap_or_default();
+    if let Err(error) = witnesses(&plan, root, surroundings, &mut ledger) {
+        problems.push(format!("looking for short witnesses: {error}"));
+    }
+    Measured { cells: ledger.cells(&plan, &reach), problems, ..Measured::default() }
+}
+
+/// Explores a plan with these fates, with more and more operations.
+fn deepen(
+    plan: &Plan,
+    fates: &Fates,
+    end: Instant,
+    root: &StateRoot,
+    surroundings: &mut Surroundings<'_>,
+    ledger: &mut Ledger,
+    problems: &mut Vec<String>,
+) -> Reach {
+    let mut reach = Reach::default();
     let most = plan.scenario.explore.operations;
     let mut rest = false;
     for operations in 1..=most {
@@ -52,17 +81,15 @@ pub fn explore(plan: &Plan, root: &StateRoot, surroundings: &mut Surroundings<'_
         let mut round = plan.clone();
         round.scenario.explore.operations = operations;
         let outcome = Stand::with(&round, root, surroundings, |stand, surroundings| {
-            stand.search(&mut ledger, Deadlines::until(end), surroundings)
+            stand.arena.ordain(fates);
+            stand.search(ledger, Deadlines::until(end), surroundings)
         });
         let reached = outcome.unwrap_or_else(|error| {
             problems.push(error.to_string());
             Reach::doubtful(error.to_string())
         });
         let reached = Reach { operations, executions: ledger.executions(), ..reached };
-        let enough = reached.is_over()
-            || ledger.all_broken()
-            || (surroundings.stop_at_violation && ledger.found().next().is_some())
-            || surroundings.interrupt.raised();
+        let enough = reached.is_over() || is_enough(ledger, surroundings);
         // A bound that nobody asked for leaves something that was not looked at.
         rest = !enough && !reached.exhausted_as_asked(&round.scenario.explore);
         reach = reach.followed_by(reached);
@@ -72,18 +99,23 @@ pub fn explore(plan: &Plan, root: &StateRoot, surroundings: &mut Surroundings<'_
     }
     if rest && plan.scenario.explore.preemptions.is_none() {
         ledger.turn_page();
-        let outcome = Stand::with(&plan, root, surroundings, |stand, surroundings| {
-            stand.sample(&mut ledger, end, surroundings)
+        let outcome = Stand::with(plan, root, surroundings, |stand, surroundings| {
+            stand.arena.ordain(fates);
+            stand.sample(ledger, end, surroundings)
         });
         match outcome {
             Ok(sampled) => reach.sampled(&sampled, most),
             Err(error) => problems.push(format!("sampling: {error}")),
         }
     }
-    if let Err(error) = witnesses(&plan, root, surroundings, &mut ledger) {
-        problems.push(format!("looking for short witnesses: {error}"));
-    }
-    Measured { cells: ledger.cells(&plan, &reach), problems, ..Measured::default() }
+    reach
+}
+
+/// Whether nothing is left that anybody wants to know.
+fn is_enough(ledger: &Ledger, surroundings: &Surroundings<'_>) -> bool {
+    ledger.all_broken()
+        || (surroundings.stop_at_violation && ledger.found_any())
+        || surroundings.interrupt.raised()
 }
 
 /// Until when each part of a round may go on.
@@ -189,7 +221,13 @@ impl Stand<'_, '_> {
             bounds = 0..=most;
         } else {
             let limits = Limits { executions: explore.executions, deadline: Some(deadlines.reduced) };
-            reach.ended(&dpor::search(&mut self.arena, limits, &mut observe)?.end);
+            let mut end = dpor::search(&mut self.arena, limits, &mut observe)?.end;
+            if matches!(end, End::Diverged(_)) {
+                // Perhaps only because clients remember what they did before.
+                self.arena.renew_processes();
+                end = dpor::search(&mut self.arena, limits, &mut observe)?.end;
+            }
+            reach.ended(&end);
         }
         for bound in bounds {
             if reach.is_settled() {

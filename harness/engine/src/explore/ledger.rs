@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use tearproof_core::claim::{AnomalyKind, Engine, Guarantee};
+use tearproof_core::claim::{AnomalyKind, Engine, Guarantee, Hazard};
 use tearproof_core::object::Operation;
 use tearproof_core::plan::Plan;
 use tearproof_core::run::Cell;
@@ -132,6 +132,11 @@ impl Ledger {
         self.guarantees.values_mut().flat_map(|known| known.anomalies.values_mut())
     }
 
+    /// Whether anything was found.
+    pub fn found_any(&self) -> bool {
+        self.guarantees.values().any(|known| !known.anomalies.is_empty())
+    }
+
     /// One cell a guarantee.
     pub fn cells(&self, plan: &Plan, reach: &Reach) -> Vec<Cell> {
         let mut clients: BTreeMap<String, u32> = BTreeMap::new();
@@ -166,8 +171,8 @@ impl Ledger {
                         operations: Some(reach.operations.into()),
                         preemption_bound: reach.preemptions,
                         limit: limit.or_else(|| reach.limit.clone()),
-                        kills: None,
-                        pauses: None,
+                        kills: (plan.hazard == Hazard::Kill).then_some(1),
+                        pauses: (plan.hazard == Hazard::Pause).then_some(1),
                         clients: clients.clone(),
                         sampling: reach.sampling.clone(),
                     },

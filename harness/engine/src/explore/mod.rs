@@ -13,6 +13,7 @@ pub mod access;
 pub mod arena;
 mod bench;
 mod explorer;
+mod fates;
 pub mod gate;
 mod ledger;
 mod orders;

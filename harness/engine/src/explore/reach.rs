@@ -91,6 +91,27 @@ impl Reach {
         Self { limit, ..self }
     }
 
+    /// What is known of two searches together, in which other things may happen to clients: no more
+    /// than of either.
+    #[must_use]
+    pub fn together_with(self, other: Self) -> Self {
+        let bound = match (self.preemptions, other.preemptions) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        let worse = if self.exhausted { other.sampling } else { self.sampling };
+        Self {
+            executions: self.executions + other.executions,
+            exhausted: self.exhausted && other.exhausted,
+            preemptions: bound,
+            limit: self.limit.or(other.limit),
+            doubt: self.doubt.or(other.doubt),
+            operations: self.operations.min(other.operations),
+            sampling: worse,
+            stopped: self.stopped || other.stopped,
+        }
+    }
+
     /// Takes a bound for what it is worth that nobody asked for: without any preemption clients do no more
     /// than take turns.
     pub fn discount(&mut self, limits: &ExploreLimits) {
@@ -142,6 +163,20 @@ mod tests {
         let reach = round(1, &End::Exhausted).followed_by(round(2, &End::Exhausted));
         assert_eq!((reach.operations, reach.exhausted, reach.limit), (2, true, None));
         assert_eq!(round(1, &End::Time).followed_by(round(2, &End::Time)).operations, 2);
+    }
+
+    #[test]
+    fn two_searches_together_are_worth_no_more_than_either() {
+        let all = round(2, &End::Exhausted);
+        assert!(all.clone().together_with(all.clone()).exhausted);
+        let mut bounded = round(2, &End::Time);
+        bounded.ended_within(1, &End::Exhausted);
+        let both = all.clone().together_with(bounded.clone());
+        assert_eq!((both.exhausted, both.preemptions), (true, Some(1)));
+        assert_eq!(bounded.together_with(all.clone()).preemptions, Some(1));
+        assert!(!all.clone().together_with(round(1, &End::Time)).exhausted);
+        assert_eq!(round(1, &End::Exhausted).together_with(all.clone()).operations, 1);
+        assert!(all.together_with(Reach::doubtful("why".to_owned())).doubt.is_some());
     }
 
     #[test]

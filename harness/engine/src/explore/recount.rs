@@ -79,7 +79,9 @@ impl Recount {
             event.payload.hash(&mut rest);
         }
         self.aftermath.left_behind.hash(&mut rest);
-        self.deaths.len().hash(&mut rest);
+        for death in &self.deaths {
+            (death.client, death.failure as u8).hash(&mut rest);
+        }
         digests.push(rest.finish());
         digests
     }
@@ -97,10 +99,12 @@ impl Recount {
         if self.start.object == Object::Lock {
             let mut digest = DefaultHasher::new();
             self.digests(&operations).hash(&mut digest);
-            let mut sorted: Vec<&RawEvent> = self.events.iter().collect();
-            sorted.sort_by_key(|event| event.time_ns);
-            for event in sorted {
-                (event.client, event.phase as u8).hash(&mut digest);
+            let events = self.events.iter().map(|event| (event.time_ns, event.client, event.phase as u8));
+            let deaths = self.deaths.iter().map(|death| (death.time_ns, death.client, u8::MAX));
+            let mut sorted: Vec<(u64, u32, u8)> = events.chain(deaths).collect();
+            sorted.sort_by_key(|&(time_ns, ..)| time_ns);
+            for (_, client, what) in sorted {
+                (client, what).hash(&mut digest);
             }
             if known(digest.finish()) {
                 return Ok(None);

@@ -8,6 +8,7 @@ use tearproof_core::verdict::Findings;
 use super::arena::ArenaError;
 use super::bench::anomalies;
 use super::explorer::BOUND_MAX;
+use super::fates::{self, Fates};
 use super::ledger::{Found, Ledger};
 use super::search::{Continue, Limits, preemption};
 use super::stand::Stand;
@@ -26,14 +27,16 @@ pub(super) fn witnesses(
     ledger: &mut Ledger,
 ) -> Result<(), ArenaError> {
     let definition = digest_of(&plan.scenario);
-    let mut by_operations: BTreeMap<u32, Vec<&mut Found>> = BTreeMap::new();
+    let mut by_operations: BTreeMap<(u32, Fates), Vec<&mut Found>> = BTreeMap::new();
     for found in ledger.found() {
-        by_operations.entry(found.operations).or_default().push(found);
+        let fates = fates::of_schedule(plan, &found.schedule);
+        by_operations.entry((found.operations, fates)).or_default().push(found);
     }
-    for (operations, mut all) in by_operations {
+    for ((operations, fates), mut all) in by_operations {
         let mut round = plan.clone();
         round.scenario.explore.operations = operations;
         Stand::with(&round, root, surroundings, |stand, surroundings| {
+            stand.arena.ordain(&fates);
             stand.shorten(&mut all, surroundings)?;
             for found in &mut all {
                 let told = stand.replay(&found.schedule, surroundings)?;

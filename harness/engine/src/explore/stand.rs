@@ -12,6 +12,7 @@ use tearproof_core::verdict::Findings;
 use super::arena::{Arena, ArenaError, Launch};
 use super::bench::Bench;
 use super::explorer::Replayed;
+use super::fates;
 use super::search::Trace;
 use super::search::schedule::{Replayed as Rerun, replay as rerun};
 use super::system::ThreadId;
@@ -123,6 +124,7 @@ impl Stand<'_, '_> {
         surroundings: &mut Surroundings<'_>,
     ) -> Result<Replayed, ArenaError> {
         self.arena.tell(true);
+        self.arena.ordain(&fates::of_schedule(self.bench.plan, schedule));
         let mut trace = Trace::default();
         let rerun = rerun(&mut self.arena, schedule, &mut trace)?;
         let diverged = match rerun {

@@ -10,6 +10,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tearproof_core::claim::Hazard;
 use tearproof_core::scenario::ClientRole;
 
 use super::client::Player;
@@ -49,8 +50,10 @@ impl Session<'_> {
                     self.play_once(thread, |player| player.play_script(role, operations))?;
                 }
                 PartKind::Auditor => self.play_once(thread, |player| {
-                    // Nobody died, so there is nothing to recover from: a look is enough.
-                    for &operation in &self.specification.audit()[..1] {
+                    let audit = self.specification.audit();
+                    // If nobody can have died, there is nothing to recover from: a look is enough.
+                    let recovers = self.specification.plan.hazard == Hazard::Kill;
+                    for &operation in if recovers { audit } else { &audit[..1] } {
                         player.perform(operation, None, Duration::ZERO);
                     }
                 })?,

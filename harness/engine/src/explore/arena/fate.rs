@@ -121,14 +121,8 @@ impl Arena<'_> {
     }
 
     /// Whether a process may meet a fate in this execution, or has.
-    fn is_fated(&self, process: usize) -> bool {
+    pub(super) fn is_fated(&self, process: usize) -> bool {
         self.fates.iter().any(|fate| fate.victim == process)
-    }
-
-    /// The process of this number, if it is a client that may be killed.
-    pub(super) fn fated_process(&self, pid: i32) -> Option<usize> {
-        let killed = self.fates.iter().filter(|fate| fate.kind == FateKind::Kill);
-        killed.map(|fate| fate.victim).find(|victim| self.processes[*victim].pid() == pid as u32)
     }
 
     /// A step of a process that a fate may strike depends on that; and who is suspended can go on
@@ -190,8 +184,8 @@ impl Arena<'_> {
             fate.stirred = false;
             fate.clock_ns = fate.clock_ns.max(now_ns);
             potential.push(Potential::Certain(Access { object, mode: Mode::Write }));
-            let goes_on =
-                (0..self.threads.len()).any(|index| self.threads[index].process == victim && self.is_able(index));
+            let goes_on = (0..self.threads.len())
+                .any(|index| self.threads[index].process == victim && self.is_able(index));
             if progress == Progress::Ahead && goes_on {
                 let of_victim = self.threads.iter().filter(|thread| thread.process == victim);
                 let since_ns = of_victim.map(|thread| thread.nap.clock_ns).max().unwrap_or(0);

@@ -10,6 +10,7 @@
 
 mod descriptors;
 mod fate;
+mod identity;
 mod locks;
 mod perform;
 mod process;
@@ -27,8 +28,8 @@ use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind};
 use crate::explore::gate::{Answer, Call, Notification, Shown, Target};
 use crate::explore::system::{Step, System, ThreadId, Waiting};
 use crate::worker::{Control, PartKind, Specification};
-use locks::{Locks, Range};
 use fate::Fate;
+use locks::{Locks, Range};
 use perform::{Effect, Ending, Half};
 use process::Process;
 use snapshot::Snapshot;
@@ -111,6 +112,8 @@ struct Thread {
     state: State,
     /// Steps in this execution.
     steps: u32,
+    /// How often it has drawn random bytes in this execution.
+    drawn: u64,
     nap: waits::Nap,
 }
 
@@ -187,6 +190,8 @@ pub struct Arena<'s> {
     time: time::VirtualTime,
     /// What the environment does to clients.
     fates: Vec<Fate>,
+    /// Whether every execution has processes of its own.
+    renews: bool,
     files: u32,
     steps: u64,
     generation: u32,
@@ -228,6 +233,7 @@ impl<'s> Arena<'s> {
             cut: Vec::new(),
             time: time::VirtualTime::default(),
             fates: Vec::new(),
+            renews: false,
             files: 0,
             steps: 0,
             generation: 0,
@@ -254,6 +260,12 @@ impl<'s> Arena<'s> {
         Ok(())
     }
 
+    /// From now on, every execution has processes of its own: what a client remembers of an earlier one
+    /// cannot matter.
+    pub fn renew_processes(&mut self) {
+        self.renews = true;
+    }
+
     /// What went past the gate so far: each of them makes a verdict inconclusive.
     pub fn escapes(&self) -> &[String] {
         &self.escapes
@@ -278,7 +290,7 @@ impl<'s> Arena<'s> {
     /// The process ids of the clients, and the letters that tokens have for them.
     pub fn pids(&self) -> Vec<(String, char)> {
         let letters = 'A'..='Z';
-        self.processes.iter().map(|process| process.pid().to_string()).zip(letters).collect()
+        (0..self.processes.len()).map(|process| Self::virtual_pid(process).to_string()).zip(letters).collect()
     }
 
     /// What is recorded from now on has this time or a later one.
@@ -475,6 +487,9 @@ impl<'s> Arena<'s> {
             self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
             return Ok(());
         }
+        if let Some(about) = self.asks_for_life(process, &call) {
+            return self.ask_for_life(index, notification, call, about);
+        }
         self.wait_or_pass(index, notification, call)
     }
 
@@ -494,13 +509,17 @@ impl<'s> Arena<'s> {
             .threads
             .iter()
             .position(|thread| thread.process == process && matches!(thread.state, State::Gone));
+        // It begins when whoever starts it has come so far.
+        let of_process = self.threads.iter().filter(|thread| thread.process == process);
+        let now_ns = of_process.map(|thread| thread.nap.clock_ns).max().unwrap_or(0);
         let thread = Thread {
             id: ThreadId(process as u16 * THREADS_OF_A_PROCESS + born.min(THREADS_OF_A_PROCESS - 1)),
             process,
             tid,
             state: State::Running,
             steps: 0,
-            nap: waits::Nap::default(),
+            drawn: 0,
+            nap: waits::Nap::at(now_ns),
         };
         if let Some(index) = left {
             let id = self.threads[index].id;
@@ -536,7 +555,7 @@ impl<'s> Arena<'s> {
                 .any(|thread| thread.process == process && matches!(thread.state, State::AtGate(_)));
             let kind = self.specification.processes[process].kind;
             let playing = !matches!(kind, PartKind::Server | PartKind::Planter);
-            if playing && (stuck || !self.processes[process].is_alive()) {
+            if playing && (stuck || self.renews && self.steps > 0 || !self.processes[process].is_alive()) {
                 self.respawn(process)?;
             }
         }
@@ -567,7 +586,7 @@ impl System for Arena<'_> {
         self.step_clock().store(1, Ordering::SeqCst);
         self.launch.discard_recordings();
         for thread in &mut self.threads {
-            thread.steps = 0;
+            (thread.steps, thread.drawn) = (0, 0);
             thread.nap = waits::Nap::default();
         }
         self.begin_fates();
@@ -630,6 +649,8 @@ impl System for Arena<'_> {
         let second = half.is_some();
         let effect = if self.concerns(process, &call) {
             self.perform(index, &call, half)?
+        } else if let Some(about) = self.asks_for_life(process, &call) {
+            self.see_life(process, &call, about)?
         } else {
             self.end_wait(index, &call)?
         };
@@ -656,6 +677,12 @@ impl System for Arena<'_> {
                 self.answer(index, &notification, answer)?;
                 self.settle(process)?;
             }
+            Ending::Loose(file) => {
+                let done = self.hand_over_loose(process, notification.id, &file)?;
+                self.note(id, part, &call, Some(done));
+                returned = Some(done.map(|_| 0));
+                self.settle(process)?;
+            }
             Ending::Descriptor { file, close_on_exec, at } => {
                 let done = self.hand_over(process, notification.id, file, close_on_exec, at)?;
                 self.note(id, part, &call, Some(done));
@@ -671,7 +698,8 @@ impl System for Arena<'_> {
     }
 
     fn waiting(&self) -> Vec<Waiting> {
-        let waits = |index: &usize| matches!(self.threads[*index].state, State::AtGate(_)) && !self.can_go(*index);
+        let waits =
+            |index: &usize| matches!(self.threads[*index].state, State::AtGate(_)) && !self.can_go(*index);
         let threads = (0..self.threads.len()).filter(waits).map(|index| self.waits_for(index));
         threads.chain(self.kills_waiting()).collect()
     }
@@ -684,7 +712,14 @@ impl Arena<'_> {
         }
         let name = self.names.last().filter(|(id, _)| *id == thread).map(|(_, name)| name.clone());
         if let Some(deeds) = &mut self.deeds {
-            deeds.push(Deed { step: self.steps, thread, part, what: Act::Call(call.clone()), name, returned });
+            deeds.push(Deed {
+                step: self.steps,
+                thread,
+                part,
+                what: Act::Call(call.clone()),
+                name,
+                returned,
+            });
         }
     }
 

@@ -19,7 +19,6 @@ use std::rc::Rc;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::fate::life_of;
 use super::descriptors::OpenFile;
 use super::locks::{Owner, Range};
 use super::tree::{Destination, Inode, Kind, Place, digest, inside};
@@ -63,6 +62,8 @@ pub enum Ending {
     Answer(Answer),
     /// The call is answered with a new descriptor.
     Descriptor { file: Rc<OpenFile>, close_on_exec: bool, at: Option<i32> },
+    /// The call is answered with a descriptor of something that is nobody else's.
+    Loose(File),
     /// There is more to do.
     More(Half),
 }
@@ -130,13 +131,6 @@ impl Arena<'_> {
         Some((file.inode, &at.path[..]))
     }
 
-    /// The process that a path below `/proc` is about, if it is one that may be killed.
-    fn asks_after(&self, at: &At) -> Option<usize> {
-        let rest = at.path.strip_prefix(b"/proc/")?;
-        let digits = rest.split(|byte| *byte == b'/').next()?;
-        self.fated_process(std::str::from_utf8(digits).ok()?.parse().ok()?)
-    }
-
     /// Whether a call can touch the state directory, through a path or a descriptor.
     pub(super) fn concerns(&self, process: usize, call: &Call) -> bool {
         let path = |at: &At| self.base(process, at).is_some();
@@ -146,7 +140,6 @@ impl Arena<'_> {
             Target::Path(at, _) => path(at),
         };
         match call {
-            Call::Open { at, .. } if self.asks_after(at).is_some() => true,
             Call::Open { at, .. }
             | Call::Access { at, .. }
             | Call::ReadLink { at, .. }
@@ -174,7 +167,6 @@ impl Arena<'_> {
             | Call::SetTimes { target: what, .. }
             | Call::ChangeDirectory { target: what } => target(what),
             Call::Other { fd, .. } => fd.is_some_and(open),
-            Call::Kill { pid, signal: 0 } => self.fated_process(*pid).is_some(),
             Call::Futex { .. }
             | Call::Sleep { .. }
             | Call::Yield
@@ -183,6 +175,8 @@ impl Arena<'_> {
             | Call::Time { .. }
             | Call::Exit { .. }
             | Call::Kill { .. }
+            | Call::GetPid
+            | Call::Random { .. }
             | Call::SetUmask { .. } => false,
         }
     }
@@ -239,14 +233,7 @@ impl Arena<'_> {
             file.expect("the call concerns an open file of the state directory")
         };
         match call {
-            Call::Open { at, flags, mode } => match self.asks_after(at) {
-                // What the kernel tells of a process is read before the next gate.
-                Some(process) => {
-                    let asked = access(life_of(process), Mode::Read);
-                    Ok(Effect::answer(smallvec![asked], Answer::Continue))
-                }
-                None => self.open(thread, at, *flags, *mode),
-            },
+            Call::Open { at, flags, mode } => self.open(thread, at, *flags, *mode),
             Call::Close { fd } => Ok(self.close(process, &[*fd])),
             Call::CloseRange { first, last, .. } => {
                 let fds = self.processes[process].descriptors.between(*first, *last);
@@ -404,10 +391,6 @@ impl Arena<'_> {
                 self.processes[process].directory = inode;
                 Ok(Effect::answer(footprint, Answer::Continue))
             }
-            Call::Kill { pid, .. } => {
-                let asked = self.fated_process(*pid).map(|process| access(life_of(process), Mode::Read));
-                Ok(Effect::answer(asked.into_iter().collect(), Answer::Continue))
-            }
             Call::Other { number, .. } => {
                 self.note_other(*number);
                 Ok(Effect::answer(Footprint::new(), Answer::Continue))
@@ -440,7 +423,12 @@ impl Arena<'_> {
     }
 
     /// The footprint of a call that asks what a path leads to.
-    pub(super) fn reads_path(&self, process: usize, at: &At, follow: bool) -> (Footprint, SmallVec<[Potential; 4]>) {
+    pub(super) fn reads_path(
+        &self,
+        process: usize,
+        at: &At,
+        follow: bool,
+    ) -> (Footprint, SmallVec<[Potential; 4]>) {
         let (inode, mut footprint) = self.target(process, &Target::Path(at.clone(), follow));
         if let Some(inode) = inode {
             footprint.push(access(inode.object(ObjectKind::Attributes), Mode::Read));

@@ -137,8 +137,6 @@ impl Arena<'_> {
         } else {
             self.processes[index] = process;
         }
-        let pids = self.processes.iter().map(Process::pid).zip(0..).collect();
-        self.tree.take_numbers_for(pids);
         let part = &self.specification.processes[index];
         // Threads park one after the other; none of them is known before.
         let mut parked = 0;

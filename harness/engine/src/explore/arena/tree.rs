@@ -36,6 +36,10 @@ impl Inode {
         Object { kind, key: self.0 }
     }
 
+    /// The entry of this name in the directory.
+    pub fn entry(self, name: &[u8]) -> Object {
+        Object { kind: ObjectKind::Entry, key: digest(&(self.0, name)) }
+    }
 }
 
 /// The same digest in every run of the same binary.
@@ -68,13 +72,12 @@ pub struct Place {
     pub name: Box<[u8]>,
     /// What is there.
     pub inode: Option<Inode>,
-    entry: Object,
 }
 
 impl Place {
     /// The entry.
-    pub const fn entry(&self) -> Object {
-        self.entry
+    pub fn entry(&self) -> Object {
+        self.directory.entry(&self.name)
     }
 }
 
@@ -107,8 +110,6 @@ pub struct Mismatch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tree {
     inodes: Vec<(Inode, Kind)>,
-    /// Numbers that stand in names and are others each time, and what they are taken for.
-    numbers: Vec<(u32, u32)>,
 }
 
 /// Symbolic links that one path may go through, as in the kernel.
@@ -116,8 +117,7 @@ const LINKS_MAX: usize = 40;
 
 impl Default for Tree {
     fn default() -> Self {
-        let root = (Inode::ROOT, Kind::Directory(Vec::new(), Inode::ROOT));
-        Self { inodes: vec![root], numbers: Vec::new() }
+        Self { inodes: vec![(Inode::ROOT, Kind::Directory(Vec::new(), Inode::ROOT))] }
     }
 }
 
@@ -125,27 +125,6 @@ impl Tree {
     /// Becomes a copy of another tree, in the memory that it has.
     pub fn copy_from(&mut self, other: &Self) {
         self.inodes.clone_from(&other.inodes);
-    }
-
-    /// From now on, these numbers in names are taken for those: process ids, which differ from one
-    /// start of a client to the next.
-    pub fn take_numbers_for(&mut self, numbers: Vec<(u32, u32)>) {
-        self.numbers = numbers;
-    }
-
-    /// The entry of this name in the directory.
-    fn entry(&self, directory: Inode, name: &[u8]) -> Object {
-        let mut hasher = DefaultHasher::new();
-        directory.0.hash(&mut hasher);
-        for run in name.chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit()) {
-            let number: Option<u32> = std::str::from_utf8(run).ok().and_then(|run| run.parse().ok());
-            let taken_for = number.and_then(|number| self.numbers.iter().find(|(known, _)| *known == number));
-            match taken_for {
-                Some((_, taken_for)) => (true, taken_for).hash(&mut hasher),
-                None => (false, run).hash(&mut hasher),
-            }
-        }
-        Object { kind: ObjectKind::Entry, key: hasher.finish() }
     }
 
     /// What an inode is.
@@ -247,7 +226,7 @@ impl Tree {
             let follow = follow || !last || rest.first() == Some(&b'/');
             match kind {
                 Some(Kind::Symlink(target)) if follow => {
-                    read.push(Access { object: self.entry(directory, &name), mode: Mode::Read });
+                    read.push(Access { object: directory.entry(&name), mode: Mode::Read });
                     links += 1;
                     if links > LINKS_MAX {
                         return Destination::Nowhere(libc::ELOOP);
@@ -262,15 +241,14 @@ impl Tree {
                     rest = next;
                 }
                 _ if last => {
-                    let entry = self.entry(directory, &name);
-                    return Destination::Place(Place { directory, name: name.into(), inode, entry });
+                    return Destination::Place(Place { directory, name: name.into(), inode });
                 }
                 Some(Kind::Directory(..)) => {
-                    read.push(Access { object: self.entry(directory, &name), mode: Mode::Read });
+                    read.push(Access { object: directory.entry(&name), mode: Mode::Read });
                     directory = inode.expect("it has a kind");
                 }
                 other => {
-                    read.push(Access { object: self.entry(directory, &name), mode: Mode::Read });
+                    read.push(Access { object: directory.entry(&name), mode: Mode::Read });
                     return Destination::Nowhere(if other.is_none() { libc::ENOENT } else { libc::ENOTDIR });
                 }
             }
@@ -313,8 +291,7 @@ mod tests {
     }
 
     fn place(directory: Inode, name: &[u8], inode: Option<u64>) -> Destination {
-        let (inode, entry) = (inode.map(Inode), tree().entry(directory, name));
-        Destination::Place(Place { directory, name: name.into(), inode, entry })
+        Destination::Place(Place { directory, name: name.into(), inode: inode.map(Inode) })
     }
 
     #[test]
@@ -332,19 +309,6 @@ mod tests {
         assert_eq!(resolve(b"out", true).0, Destination::Elsewhere);
         assert_eq!(resolve(b"..", true).0, Destination::Elsewhere);
         assert_eq!(resolve(b"", true).0, Destination::Directory(Inode::ROOT));
-    }
-
-    #[test]
-    fn a_process_id_in_a_name_is_taken_for_what_it_stands_for() {
-        let entry = |name: &[u8], pid: u32| {
-            let mut tree = tree();
-            tree.take_numbers_for(vec![(pid, 1), (7, 2)]);
-            tree.entry(Inode::ROOT, name)
-        };
-        assert_eq!(entry(b"state.4711.tmp", 4711), entry(b"state.812.tmp", 812));
-        assert_ne!(entry(b"state.4711.tmp", 4711), entry(b"state.7.tmp", 4711));
-        assert_ne!(entry(b"state.4711.tmp", 812), entry(b"state.812.tmp", 812));
-        assert_ne!(entry(b"state.14711.tmp", 4711), entry(b"state.1812.tmp", 812));
     }
 
     #[test]

@@ -50,6 +50,11 @@ pub(super) struct Nap {
 }
 
 impl Nap {
+    /// For a thread whose clock stands here.
+    pub fn at(clock_ns: u64) -> Self {
+        Self { clock_ns, ..Self::default() }
+    }
+
     /// The object by which whoever wakes a thread comes before its waking up.
     fn object(&self, thread: u16) -> Object {
         Object { kind: ObjectKind::Channel, key: digest(&("nap", thread, self.count)) }
@@ -91,6 +96,8 @@ impl Arena<'_> {
                 }
                 self.pass(index, &notification, Answer::Value(seconds as i64))
             }
+            Call::GetPid => self.pass(index, &notification, Answer::Value(Self::virtual_pid(process).into())),
+            Call::Random { buffer, length } => self.draw(index, &notification, buffer, length),
             Call::Exit { group } => self.exit(index, &notification, group),
             Call::SetUmask { mask } => {
                 self.processes[process].umask = mask & 0o777;
@@ -237,12 +244,7 @@ impl Arena<'_> {
                     self.pause_others(process, until_ns, &mut footprint, &mut potential);
                 }
                 self.advance(index, until_ns);
-                Ok(Effect {
-                    footprint,
-                    potential,
-                    ending: Ending::Answer(Answer::Value(0)),
-                    yields: true,
-                })
+                Ok(Effect { footprint, potential, ending: Ending::Answer(Answer::Value(0)), yields: true })
             }
             Call::Futex { .. } if !self.threads[index].nap.woken => {
                 // Nobody came: the time is over.
@@ -268,12 +270,7 @@ impl Arena<'_> {
                     Access { object: self.threads[index].nap.object(id.0), mode: Mode::Acquire }
                 };
                 footprint.push(object);
-                Ok(Effect {
-                    footprint,
-                    potential,
-                    ending: Ending::Answer(Answer::Value(0)),
-                    yields: false,
-                })
+                Ok(Effect { footprint, potential, ending: Ending::Answer(Answer::Value(0)), yields: false })
             }
             other => Err(ArenaError::Confused(format!("{other:?} is no wait"))),
         }

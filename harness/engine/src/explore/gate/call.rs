@@ -213,6 +213,13 @@ pub enum Call {
     Exit {
         group: bool,
     },
+    /// Which process it is that calls.
+    GetPid,
+    /// Random bytes.
+    Random {
+        buffer: u64,
+        length: u64,
+    },
     Kill {
         pid: i32,
         signal: i32,
@@ -372,6 +379,8 @@ impl Call {
             libc::SYS_gettimeofday => Self::TimeOfDay { buffer: a[0] },
             libc::SYS_exit => Self::Exit { group: false },
             libc::SYS_exit_group => Self::Exit { group: true },
+            libc::SYS_getpid => Self::GetPid,
+            libc::SYS_getrandom => Self::Random { buffer: a[0], length: a[1] },
             libc::SYS_kill => Self::Kill { pid: int(0), signal: int(1) },
             number => Self::decode_old(number, notification, memory)?,
         })

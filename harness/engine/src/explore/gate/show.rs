@@ -106,6 +106,8 @@ impl fmt::Display for Shown<'_> {
             }
             Call::Sleep { .. } => write!(out, "sleep"),
             Call::ChangeDirectory { target: what } => write!(out, "chdir({})", target(what)),
+            Call::GetPid => write!(out, "getpid()"),
+            Call::Random { length, .. } => write!(out, "{length} random bytes"),
             Call::Kill { pid, signal } => write!(out, "kill({pid}, {signal})"),
             Call::Other { number, .. } => write!(out, "system call {number} on {file}"),
             Call::Yield

@@ -1,0 +1,209 @@
+//! What a client takes for unique and for random: its process id, the time at which it started, and
+//! the bytes that the kernel draws for it.
+//!
+//! All of these are the same in every execution, so that file names and contents that are made of
+//! them are, too. Process ids are such as no kernel gives, so they stand for a client wherever they
+//! come back: in `kill` and below `/proc`. Random bytes follow from the thread and from how many
+//! were drawn in this execution; two threads never get the same.
+//!
+//! Not covered: what a process has drawn before, and goes on using, is no longer what a new one
+//! would draw. That shows as a replay that goes another way, and then every execution gets processes
+//! of its own ([`Arena::renew_processes`]).
+
+use std::fs::File;
+use std::io::{Seek, Write};
+
+use smallvec::{SmallVec, smallvec};
+
+use super::fate::life_of;
+use super::perform::{Effect, Ending};
+use super::tree::digest;
+use super::{Arena, ArenaError, Pending, State};
+use crate::explore::access::{Access, Footprint, Mode};
+use crate::explore::gate::{Answer, At, Call, Notification};
+
+/// The process id that the first client sees. No kernel gives numbers above 2^22.
+const FIRST_PID: i32 = 5_000_001;
+/// The time at which the first one started, in ticks since the machine did.
+const FIRST_START: u64 = 7_000_001;
+/// Random bytes that one call brings at most.
+const RANDOM_MAX: u64 = 1 << 20;
+
+impl Arena<'_> {
+    /// The process id that a client sees.
+    pub(super) const fn virtual_pid(process: usize) -> i32 {
+        FIRST_PID + process as i32
+    }
+
+    /// The client that a process id stands for.
+    fn who_is(&self, pid: i32) -> Option<usize> {
+        usize::try_from(pid.checked_sub(FIRST_PID)?).ok().filter(|&process| process < self.processes.len())
+    }
+
+    /// The client that a path below `/proc` is about, and the rest of the path.
+    fn asks_after<'p>(&self, asking: usize, at: &'p At) -> Option<(usize, &'p [u8])> {
+        let rest = at.path.strip_prefix(b"/proc/")?;
+        let end = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
+        let (who, rest) = rest.split_at(end);
+        let process = match who {
+            b"self" => asking,
+            who => self.who_is(std::str::from_utf8(who).ok()?.parse().ok()?)?,
+        };
+        // Others of its files are its own affair.
+        (who != b"self" || rest == b"/stat").then_some((process, rest))
+    }
+
+    /// Whether a call asks whether a client lives, which others may end.
+    pub(super) fn asks_for_life(&self, asking: usize, call: &Call) -> Option<usize> {
+        match call {
+            Call::Kill { pid, .. } => self.who_is(*pid),
+            Call::Open { at, .. } => self.asks_after(asking, at).map(|(process, _)| process),
+            _ => None,
+        }
+    }
+
+    /// A call about a client's life: at once if nothing can happen to it, and as a step if it may.
+    pub(super) fn ask_for_life(
+        &mut self,
+        index: usize,
+        notification: Notification,
+        call: Call,
+        about: usize,
+    ) -> Result<(), ArenaError> {
+        if self.is_fated(about) && about != self.threads[index].process {
+            self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
+            return Ok(());
+        }
+        let process = self.threads[index].process;
+        self.threads[index].state = State::Running;
+        match self.tell_of_life(process, &call)? {
+            Ending::Loose(file) => self.hand_over_loose(process, notification.id, &file).map(drop),
+            Ending::Answer(answer) => self.answer(index, &notification, answer),
+            other => Err(ArenaError::Confused(format!("{other:?} is no answer to a question"))),
+        }
+    }
+
+    /// The same as a step.
+    pub(super) fn see_life(
+        &mut self,
+        process: usize,
+        call: &Call,
+        about: usize,
+    ) -> Result<Effect, ArenaError> {
+        let footprint: Footprint = smallvec![Access { object: life_of(about), mode: Mode::Read }];
+        let ending = self.tell_of_life(process, call)?;
+        Ok(Effect { footprint, potential: SmallVec::new(), ending, yields: false })
+    }
+
+    fn tell_of_life(&mut self, process: usize, call: &Call) -> Result<Ending, ArenaError> {
+        let errno = |errno| Ok(Ending::Answer(Answer::Errno(errno)));
+        match call {
+            Call::Kill { pid, signal } => {
+                let Some(about) = self.who_is(*pid).filter(|&about| self.processes[about].is_alive()) else {
+                    return errno(libc::ESRCH);
+                };
+                if *signal != 0 {
+                    self.note_escape("a client sent a signal to another one");
+                    // SAFETY: takes plain numbers; the process is a child that was not reaped.
+                    unsafe { libc::kill(self.processes[about].pid() as i32, *signal) };
+                }
+                Ok(Ending::Answer(Answer::Value(0)))
+            }
+            Call::Open { at, .. } => {
+                let Some((about, rest)) = self.asks_after(process, at) else { return errno(libc::ENOENT) };
+                if !self.processes[about].is_alive() {
+                    return errno(libc::ENOENT);
+                }
+                if rest != b"/stat" {
+                    self.note_escape(
+                        "a client read what the kernel tells of another one, other than its stat",
+                    );
+                    return errno(libc::ENOENT);
+                }
+                match stat_of(self.processes[about].pid(), about) {
+                    Ok(file) => Ok(Ending::Loose(file)),
+                    Err(error) => errno(error.raw_os_error().unwrap_or(libc::EIO)),
+                }
+            }
+            other => Err(ArenaError::Confused(format!("{other:?} asks after nobody"))),
+        }
+    }
+
+    /// Answers a client with a descriptor that does not lead into the state directory.
+    pub(super) fn hand_over_loose(
+        &self,
+        process: usize,
+        id: u64,
+        file: &File,
+    ) -> Result<Result<i64, i32>, ArenaError> {
+        use std::os::fd::AsFd;
+        let listener = &self.processes[process].listener;
+        match listener.answer_with_fd(id, file.as_fd(), true, None) {
+            Ok(fd) => Ok(Ok(fd.into())),
+            Err(error) if error.raw_os_error() == Some(libc::EMFILE) => {
+                listener.answer(id, Answer::Errno(libc::EMFILE)).map_err(ArenaError::gate("answering"))?;
+                Ok(Err(libc::EMFILE))
+            }
+            Err(error) => Err(ArenaError::gate("handing over a descriptor")(error)),
+        }
+    }
+
+    /// Random bytes.
+    pub(super) fn draw(
+        &mut self,
+        index: usize,
+        notification: &Notification,
+        buffer: u64,
+        length: u64,
+    ) -> Result<(), ArenaError> {
+        let length = length.min(RANDOM_MAX);
+        let thread = &mut self.threads[index];
+        let mut bytes: Vec<u8> = Vec::with_capacity(length as usize + 8);
+        while bytes.len() < length as usize {
+            thread.drawn += 1;
+            bytes.extend_from_slice(&digest(&("random", thread.id.0, thread.drawn)).to_ne_bytes());
+        }
+        bytes.truncate(length as usize);
+        thread.state = State::Running;
+        let told = self.processes[thread.process].memory.write(buffer, &bytes);
+        let answer = if told.is_ok() { Answer::Value(length as i64) } else { Answer::Errno(libc::EFAULT) };
+        self.answer(index, notification, answer)
+    }
+}
+
+/// What `/proc/PID/stat` says, with the process id and the start that clients see.
+fn stat_of(pid: u32, process: usize) -> std::io::Result<File> {
+    let text = std::fs::read(format!("/proc/{pid}/stat"))?;
+    let text = String::from_utf8_lossy(&text);
+    let (name, rest) = text.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')).unwrap_or(("", ""));
+    let mut fields: Vec<String> = rest.split_ascii_whitespace().map(str::to_owned).collect();
+    // The state is the third field of the file and the first one here.
+    if let Some(start) = fields.get_mut(22 - 3) {
+        *start = (FIRST_START + process as u64).to_string();
+    }
+    let name_of_file = rustix::fs::memfd_create("stat", rustix::fs::MemfdFlags::CLOEXEC)?;
+    let mut file = File::from(name_of_file);
+    writeln!(file, "{} ({name}) {}", FIRST_PID + process as i32, fields.join(" "))?;
+    file.rewind()?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn a_stat_keeps_its_form_and_says_who_it_is_about() {
+        let mut text = String::new();
+        let mut file = stat_of(std::process::id(), 3).expect("this process has one");
+        file.read_to_string(&mut text).expect("readable");
+        let real = std::fs::read_to_string("/proc/self/stat").expect("readable");
+        let tail = |text: &str| text.rsplit(')').next().expect("a tail").split_whitespace().count();
+        assert_eq!(tail(&text), tail(&real));
+        assert!(text.starts_with(&format!("{} (", FIRST_PID + 3)));
+        let started = text.rsplit(')').next().and_then(|tail| tail.split_whitespace().nth(19));
+        assert_eq!(started, Some((FIRST_START + 3).to_string().as_str()));
+    }
+}

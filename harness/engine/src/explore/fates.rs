@@ -1,0 +1,45 @@
+//! Which fates a plan is explored under: without any, or with one kill or one pause of each client in
+//! turn.
+
+use tearproof_core::claim::Hazard;
+use tearproof_core::plan::Plan;
+
+use super::arena::{FateKind, process_of};
+use super::system::ThreadId;
+
+/// What may happen to clients in an execution, by process.
+pub(super) type Fates = Vec<(FateKind, usize)>;
+
+/// The fates under which a plan is explored, one after the other.
+pub(super) fn of_plan(plan: &Plan) -> Vec<Fates> {
+    match kind(plan.hazard) {
+        Some(kind) => clients(plan).map(|victim| vec![(kind, victim)]).collect(),
+        None => vec![Vec::new()],
+    }
+}
+
+/// The fates under which a schedule of a plan can be run again. A kill is a step of its own; whoever
+/// may be paused, is only where the schedule says so.
+pub(super) fn of_schedule(plan: &Plan, schedule: &[ThreadId]) -> Fates {
+    match kind(plan.hazard) {
+        Some(FateKind::Kill) => {
+            let kills = schedule.iter().filter(|thread| thread.is_reluctant());
+            kills.map(|&thread| (FateKind::Kill, process_of(thread))).collect()
+        }
+        Some(FateKind::Pause) => clients(plan).map(|victim| (FateKind::Pause, victim)).collect(),
+        None => Fates::new(),
+    }
+}
+
+const fn kind(hazard: Hazard) -> Option<FateKind> {
+    match hazard {
+        Hazard::Kill => Some(FateKind::Kill),
+        Hazard::Pause => Some(FateKind::Pause),
+        _ => None,
+    }
+}
+
+/// The processes that are clients: they come first.
+fn clients(plan: &Plan) -> std::ops::Range<usize> {
+    0..plan.scenario.clients.iter().map(|role| role.count as usize).sum()
+}
