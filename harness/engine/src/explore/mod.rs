@@ -29,5 +29,6 @@ mod watchdog;
 mod witness;
 
 pub use explorer::{Reduction, Replayed, every_execution, explore, plan_of, replay};
+pub use scale::Cast;
 pub use shards::{Shard, in_shards};
 pub use token::{Token, TokenError, digest_of};
