@@ -2,6 +2,7 @@
 
 mod command;
 mod explore;
+mod regressions;
 mod results;
 mod signals;
 mod trouble;
