@@ -17,7 +17,7 @@ use super::arena::{Arena, ArenaError};
 use super::bench::Bench;
 use super::ledger::Ledger;
 use super::reach::Reach;
-use super::scale::{Cast, scaled};
+use super::scale::{Cast, clients_of, scaled};
 use super::search::pct::{Sampled, Shape};
 use super::search::{Continue, End, Limits, Searched, Trace, brute, dpor, pct, preemption};
 use super::shortening::witnesses;
@@ -83,7 +83,7 @@ pub fn explore(plan: &Plan, root: &StateRoot, surroundings: &mut Surroundings<'_
     if let Err(error) = witnesses(&plan, root, surroundings, &mut ledger) {
         problems.push(format!("looking for short witnesses: {error}"));
     }
-    Measured { cells: ledger.cells(&plan, &reach), problems, ..Measured::default() }
+    Measured { cells: ledger.cells(plan.hazard, &clients_of(&plan), &reach), problems, ..Measured::default() }
 }
 
 /// Until when each part of a round may go on.

@@ -1,5 +1,7 @@
 //! A plan cut down to what can be explored, and further to what a witness needs.
 
+use std::collections::BTreeMap;
+
 use tearproof_core::object::Operation;
 use tearproof_core::plan::Plan;
 use tearproof_core::scenario::{ClientRole, Lifetime, Via};
@@ -34,6 +36,15 @@ pub(super) fn scaled(plan: &Plan) -> Plan {
     }
     roles.retain(|role| role.count > 0 && role.threads > 0);
     plan
+}
+
+/// How many clients of each role a plan has.
+pub(super) fn clients_of(plan: &Plan) -> BTreeMap<String, u32> {
+    let mut clients: BTreeMap<String, u32> = BTreeMap::new();
+    for role in &plan.scenario.clients {
+        *clients.entry(role.role.clone()).or_default() += role.count * role.threads;
+    }
+    clients
 }
 
 /// Who plays in an execution, and how long.
