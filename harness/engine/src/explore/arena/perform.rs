@@ -465,6 +465,11 @@ impl Arena<'_> {
         let fd =
             unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC, libc::c_uint::from(mode & !umask)) };
         let opened = returned(fd);
+        if let Err(errno @ (libc::EMFILE | libc::ENFILE)) = opened {
+            // Whether the client's own table is full shows when it is handed the descriptor.
+            let source = io::Error::from_raw_os_error(errno);
+            return Err(ArenaError::environment("opening a file for a client")(source));
+        }
         let creates = flags & libc::O_CREAT != 0;
         let truncates = flags & libc::O_TRUNC != 0 && flags & libc::O_ACCMODE != libc::O_RDONLY;
         let mut potential: SmallVec<[Potential; 4]> =
