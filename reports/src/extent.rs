@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use tearproof_core::claim::Engine;
-use tearproof_core::run::{Cell, ScenarioRun};
+use tearproof_core::run::ScenarioRun;
 use tearproof_core::verdict::{Sampling, Scope};
 
 use crate::number;
@@ -58,22 +58,21 @@ impl Extent {
 pub fn write(scenario: &ScenarioRun, page: &mut Page) {
     let explored = scenario.strategies.iter().filter_map(|strategy| {
         let mut cells = strategy.verdicts.iter().filter(|cell| cell.engine == Engine::Explore);
-        cells.next().map(|cell| (strategy.name.as_str(), cell))
+        cells.next().map(|cell| (strategy.name.as_str(), &cell.scope))
     });
-    let mut groups: BTreeMap<(Extent, Option<u64>), Vec<(&str, &Cell)>> = BTreeMap::new();
-    for (name, cell) in explored {
-        let place = (Extent::of(&cell.scope), cell.scope.operations);
-        groups.entry(place).or_default().push((name, cell));
+    let mut groups: BTreeMap<_, Vec<(&str, &Scope)>> = BTreeMap::new();
+    for (name, scope) in explored {
+        groups.entry((Extent::of(scope), scope.operations)).or_default().push((name, scope));
     }
     let Some((_, first)) = groups.values().flatten().next() else { return };
     let clients: Vec<String> =
-        first.scope.clients.iter().map(|(role, count)| format!("{role} × {count}")).collect();
+        first.clients.iter().map(|(role, count)| format!("{role} × {count}")).collect();
     let clients = if clients.is_empty() { "clients".to_owned() } else { clients.join(", ") };
     page.wrap(&Line::of(Ink::Strong, "explored   ").plain(clients).plain("; in brackets: executions"), 11);
     for ((extent, operations), strategies) in &groups {
-        let names = strategies.iter().map(|(name, cell)| {
-            let executions = number::count(cell.scope.executions);
-            format!("{name}\u{a0}({executions}{})", missed(&cell.scope.sampling))
+        let names = strategies.iter().map(|(name, scope)| {
+            let executions = number::count(scope.executions);
+            format!("{name}\u{a0}({executions}{})", missed(&scope.sampling))
         });
         let line = Line::of(Ink::Plain, "   ").with(Ink::Strong, extent.words(*operations));
         page.wrap(&line.plain(format!(" {}", names.collect::<Vec<_>>().join(", "))), 6);

@@ -63,8 +63,8 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  tearproof replay index/flock-sibling-unlink/concurrency/2/9c0f3a52b7d11e04/A6B9A3C4
-  tearproof replay my-store/mine/concurrency/1/5b0a1f00c2d4e6a8/A4B2A1 my-store.toml
+  tearproof replay index/flock-sibling-unlink/concurrency/2:2.1/9c0f3a52b7d11e04/A6B9A3C4
+  tearproof replay my-store/mine/concurrency/1:1.1/5b0a1f00c2d4e6a8/A4B2A1 my-store.toml
 
 Exit: 1 the anomaly is there · 0 it is not · 2 the definition has changed · 3 the execution went
 another way")]
@@ -88,6 +88,7 @@ Examples:
   tearproof run progress index --seed 7
   tearproof run run-lock --strategy lock-stale-unlink --budget 20s
   tearproof run index --engine explore --dir /dev/shm
+  tearproof run my-store.toml --engine explore --keep --regressions tests/regressions
   tearproof run my-store.toml --dir /dev/shm --out results")]
 pub struct RunOptions {
     /// Built-in scenarios by name, or definition files by path. Default: all built-in scenarios.
@@ -129,6 +130,15 @@ pub struct RunOptions {
     /// Explore only executions with at most so many preemptions.
     #[arg(long, value_name = "N")]
     pub bound: Option<u32>,
+
+    /// Begin with the witnesses that are kept in this folder. Default: `regressions`, beside a definition
+    /// or in the current directory, if it is there.
+    #[arg(long, value_name = "DIR")]
+    pub regressions: Option<PathBuf>,
+
+    /// Keep the witnesses that are found, a small file each, for the next run.
+    #[arg(long)]
+    pub keep: bool,
 
     /// Where run.json goes.
     #[arg(long, value_name = "DIR", default_value = "target/tearproof")]

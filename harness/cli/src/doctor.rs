@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use tearproof_engine::explore::{Facilities, Gate};
 use tearproof_engine::host;
+use tearproof_engine::process::Executable;
 
 use crate::Outcome;
 use crate::run::terminal_width;
@@ -21,27 +23,34 @@ struct Check {
 /// unless nothing could run.
 pub fn doctor(color: bool) -> Outcome {
     let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
-    let checks = [
+    let facilities = Executable::current().map(|executable| Facilities::probe(&executable));
+    let mut checks = vec![
         kernel(),
         Check { what: "CPUs", found: host::cpus().to_string(), missing: cpus_missing() },
         directory("state directory (here)", &here),
         directory("tmpfs", Path::new("/dev/shm")),
         shared_memory(),
         processes(),
-        privilege(
-            "user notification (seccomp)",
-            host::user_notification(),
-            "engines that step through system calls cannot run: the kernel must be 5.14 or newer, with CONFIG_SECCOMP_FILTER",
-        ),
+    ];
+    let explores = facilities.as_ref().is_ok_and(Facilities::suffice);
+    match &facilities {
+        Ok(facilities) => checks.extend(explore(facilities)),
+        Err(error) => checks.push(Check {
+            what: "gate (seccomp)",
+            found: error.to_string(),
+            missing: Some("mount /proc: this program has to find itself".to_owned()),
+        }),
+    }
+    checks.extend([
         privilege(
             "real-time priorities",
             host::real_time_priorities(),
-            "not needed for stress; give CAP_SYS_NICE for exact scheduling at full speed",
+            "no engine needs them: what is explored runs one at a time, and stress wants the ordinary scheduler",
         ),
-        privilege("root", host::is_root(), "not needed for stress"),
+        privilege("root", host::is_root(), "not needed for stress and explore"),
         program("python3", "needed only for scenarios with Python programs"),
         program("node", "needed only for scenarios with Node programs"),
-    ];
+    ]);
     let width = checks.iter().map(|check| check.what.len()).max().unwrap_or(0);
     let (good, bad, off) = if color { ("\x1b[32m", "\x1b[33m", "\x1b[0m") } else { ("", "", "") };
     let mut report = String::new();
@@ -55,13 +64,62 @@ pub fn doctor(color: bool) -> Outcome {
         }
     }
     let runnable = host::writable(&here);
-    report.push_str(if runnable {
-        "\nengines: stress can run here\n"
-    } else {
-        "\nengines: stress cannot run here: choose a directory with --dir\n"
+    report.push_str(match (runnable, explores) {
+        (true, true) => "\nengines: stress and explore can run here\n",
+        (true, false) => "\nengines: stress can run here; explore cannot, for the reason above\n",
+        (false, _) => "\nengines: stress and explore cannot run here: choose a directory with --dir\n",
     });
     print(&report)?;
     Ok(if runnable { 0 } else { 4 })
+}
+
+/// What the explore engine needs: each of it was tried, on a process of its own.
+fn explore(facilities: &Facilities) -> Vec<Check> {
+    const GATE: &str = "gate (seccomp)";
+    let mut checks = Vec::new();
+    match &facilities.gate {
+        Ok(Gate { synchronous, call_ns, memory }) => {
+            let found = format!("calls are stopped and answered in {:.1} µs each", *call_ns as f64 / 1e3);
+            checks.push(Check { what: GATE, found, missing: None });
+            checks.push(Check {
+                what: "synchronous wake-up",
+                found: if *synchronous { "yes" } else { "no" }.to_owned(),
+                missing: (!synchronous).then(|| {
+                    "the explore engine works, several times more slowly: Linux 6.6 and newer have it".to_owned()
+                }),
+            });
+            checks.push(tried(
+                "memory of clients",
+                memory,
+                "can be read and written",
+                "explore cannot run: clients have to be of the same user, and /proc/PID/mem must not be denied \
+                 (CAP_SYS_PTRACE, kernel.yama.ptrace_scope)",
+            ));
+        }
+        Err(error) => checks.push(Check {
+            what: GATE,
+            found: error.to_string(),
+            missing: Some(
+                "explore cannot run: it needs Linux 5.14 or newer with CONFIG_SECCOMP_FILTER, and a container that \
+                 allows seccomp and pidfd_getfd (--cap-add SYS_PTRACE, or a seccomp profile of its own)"
+                    .to_owned(),
+            ),
+        }),
+    }
+    checks.push(tried(
+        "tables of a thread's own",
+        &facilities.own_tables,
+        "several plans can be explored at once",
+        "one plan is explored at a time: the container denies unshare(CLONE_FILES)",
+    ));
+    checks
+}
+
+fn tried(what: &'static str, result: &std::io::Result<()>, found: &str, otherwise: &str) -> Check {
+    match result {
+        Ok(()) => Check { what, found: found.to_owned(), missing: None },
+        Err(error) => Check { what, found: error.to_string(), missing: Some(otherwise.to_owned()) },
+    }
 }
 
 fn kernel() -> Check {

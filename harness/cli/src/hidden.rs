@@ -1,9 +1,10 @@
-//! The hidden roles in which this binary runs itself: a client process, the janitor, and a
-//! built-in strategy that speaks the worker protocol.
+//! The hidden roles in which this binary runs itself: a client process, the janitor, what
+//! `doctor` tries gates on, and a built-in strategy that speaks the worker protocol.
 
 use std::process::ExitCode;
 
 use tearproof_core::strategy::ClientContext;
+use tearproof_engine::explore::probe_main;
 use tearproof_engine::process::janitor_main;
 use tearproof_engine::program::serve_stdio;
 use tearproof_engine::worker::worker_main;
@@ -23,6 +24,7 @@ pub fn play() -> Option<ExitCode> {
             janitor_main();
             Some(ExitCode::SUCCESS)
         }
+        "probe" => Some(probe_main()),
         "speak" => {
             let strategy = tearproof_scenarios::strategy(&arguments.next()?)?;
             let context: ClientContext = serde_json::from_str(&arguments.next()?).ok()?;

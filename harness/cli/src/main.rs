@@ -8,6 +8,7 @@ mod hidden;
 mod list;
 mod pieces;
 mod progress;
+mod regressions;
 mod replay;
 mod rest;
 mod run;

@@ -62,22 +62,36 @@ fn explores(scenario: &tearproof_core::scenario::Scenario, strategy: &str, hazar
         && tearproof_scenarios::strategy(strategy).is_some_and(|strategy| !strategy.has_server())
 }
 
-/// Where state directories are made in one directory, by one shard.
-struct Place {
+/// Where state directories are made.
+pub struct Place {
     root: StateRoot,
     /// What a strategy keeps on another file system goes when the run is over, whoever dies.
     elsewhere: Option<StateRoot>,
 }
 
 impl Place {
-    fn make(directory: &Directory, executable: &Executable) -> Result<Self, anyhow::Error> {
-        let root = StateRoot::create(Path::new(&directory.path), executable)
-            .with_context(|| format!("using {} for state directories", directory.path))?;
+    /// Makes one in a directory.
+    ///
+    /// # Errors
+    /// When that is not possible.
+    pub fn make(directory: &Path, executable: &Executable) -> Result<Self, anyhow::Error> {
+        let root = StateRoot::create(directory, executable)
+            .with_context(|| format!("using {} for state directories", directory.display()))?;
         let elsewhere = host::directory_elsewhere(root.path())
             .map(|dir| StateRoot::create(&dir, executable))
             .transpose()
             .context("using a second file system")?;
         Ok(Self { root, elsewhere })
+    }
+
+    /// The place itself.
+    pub const fn root(&self) -> &StateRoot {
+        &self.root
+    }
+
+    /// A directory on another file system, where the machine has one.
+    pub fn other_dir(&self) -> Option<PathBuf> {
+        self.elsewhere.as_ref().map(|root| root.path().to_owned())
     }
 }
 
@@ -111,7 +125,9 @@ impl<'a> Workshop<'a> {
         let explores = options.engines.contains(&Engine::Explore);
         let shards = if explores { options.shards.unwrap_or_else(host::cpus) } else { 1 };
         let places = directories.iter().map(|directory| {
-            (0..shards).map(|_| Place::make(directory, executable)).collect::<Result<Vec<Place>, _>>()
+            (0..shards)
+                .map(|_| Place::make(Path::new(&directory.path), executable))
+                .collect::<Result<Vec<Place>, _>>()
         });
         let places = places.collect::<Result<Vec<Vec<Place>>, _>>()?;
         Ok(Self { options, schedule, directories, places, shards, seed, executable, interrupt })
@@ -167,7 +183,7 @@ impl<'a> Workshop<'a> {
                 _ => share,
             },
             base: PathBuf::from(&directory.path),
-            other_dir: place.elsewhere.as_ref().map(|root| root.path().to_owned()),
+            other_dir: place.other_dir(),
         };
         let limits = &mut plan.scenario.explore;
         limits.executions = self.options.executions.unwrap_or(limits.executions);

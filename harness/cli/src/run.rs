@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use tearproof_core::claim::{Claim, Engine, Hazard};
@@ -18,8 +18,9 @@ use tearproof_reports::terminal;
 use crate::Outcome;
 use crate::args::RunOptions;
 use crate::diagnose::Failure;
-use crate::pieces::{Piece, Workshop, pieces};
+use crate::pieces::{Piece, Place, Workshop, pieces};
 use crate::progress::Progress;
+use crate::regressions::{self, Regressions};
 use crate::schedule::{Entry, Schedule};
 use crate::stdout::print;
 
@@ -32,6 +33,15 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
     let directories = directories(&options.dirs)?;
     let seed = options.seed.unwrap_or_else(fresh_seed);
     fs::create_dir_all(&options.out).with_context(|| format!("making {}", options.out.display()))?;
+    let explores = options.engines.contains(&Engine::Explore);
+    let regressions = if explores {
+        let place = Place::make(Path::new(&directories[0].path), &executable)?;
+        let folders = regressions::folders(options.regressions.as_deref(), &schedule);
+        Regressions::replay(&folders, &schedule, &place, &executable, &interrupt)?
+    } else {
+        Regressions::default()
+    };
+    print(&regressions.told(color))?;
     let workshop = Workshop::new(options, &schedule, &directories, seed, &executable, &interrupt)?;
     let started = jiff::Timestamp::now().to_string();
 
@@ -51,7 +61,9 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
         interrupted: interrupt.raised(),
         scenarios: assemble(&schedule, &directories, pieces.into_iter().zip(measured).collect()),
     };
-    finish(&run, options, color)
+    let outcome = regressions.outcome(run.outcome());
+    finish(&run, options, color)?;
+    Ok(outcome.exit_code())
 }
 
 /// Puts what the pieces brought into the rows of the result: scenario by scenario in each directory, in the order
@@ -116,15 +128,20 @@ fn take(row: &mut StrategyRun, measured: Measured, hazard: Hazard, engine: Engin
     row.problems.extend(measured.problems);
 }
 
-/// Prints the table and writes `run.json`.
-fn finish(run: &Run, options: &RunOptions, color: bool) -> Outcome {
+/// Prints the table, writes `run.json`, and keeps the witnesses.
+fn finish(run: &Run, options: &RunOptions, color: bool) -> Result<(), Failure> {
     let path = options.out.join("run.json");
     let json = tearproof_reports::json::to_json(run);
     fs::write(&path, json).with_context(|| format!("writing {}", path.display()))?;
     let style = terminal::Style { width: terminal_width(), color };
     let details = if options.full { terminal::Details::Full } else { terminal::Details::Summary };
     print(&terminal::render(run, style, details, Some(&path)))?;
-    Ok(run.outcome().exit_code())
+    if options.keep {
+        for path in regressions::keep(options.regressions.as_deref(), run)? {
+            eprintln!("kept {}", path.display());
+        }
+    }
+    Ok(())
 }
 
 /// Columns of the terminal, within what the tables are made for.

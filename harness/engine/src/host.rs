@@ -99,17 +99,6 @@ pub fn process_limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Nproc).current
 }
 
-/// Whether a seccomp filter with user notification can be installed by this process.
-pub fn user_notification() -> bool {
-    // The action is asked for by name, without installing anything.
-    let action: u32 = libc::SECCOMP_RET_USER_NOTIF;
-    // SAFETY: the call reads four bytes at the address of a live local and nothing else.
-    let answer = unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, std::ptr::from_ref(&action))
-    };
-    answer == 0
-}
-
 /// Whether this process may give itself a real-time priority.
 pub fn real_time_priorities() -> bool {
     let parameters = libc::sched_param { sched_priority: 1 };

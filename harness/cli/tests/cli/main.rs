@@ -3,6 +3,7 @@
 mod command;
 mod explore;
 mod fates;
+mod regressions;
 mod results;
 mod signals;
 mod trouble;

@@ -137,5 +137,8 @@ fn lists_show_what_there_is() {
     }
     let doctor = place.run(&["doctor"]);
     assert_eq!(doctor.code(), 0, "{}", doctor.stdout());
-    assert!(doctor.stdout().contains("stress can run here"));
+    assert!(doctor.stdout().contains("engines: stress"), "{}", doctor.stdout());
+    if doctor.stdout().contains("stress and explore can run here") {
+        assert!(doctor.stdout().contains("calls are stopped and answered in "), "{}", doctor.stdout());
+    }
 }

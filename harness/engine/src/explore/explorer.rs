@@ -18,7 +18,7 @@ use super::bench::Bench;
 use super::fates::{self, Fates};
 use super::ledger::Ledger;
 use super::reach::Reach;
-use super::scale::scaled;
+use super::scale::{Cast, clients_of, scaled};
 use super::search::pct::{Sampled, Shape};
 use super::search::{Continue, End, Limits, Searched, Trace, brute, dpor, pct, preemption};
 use super::shortening::witnesses;
@@ -60,7 +60,7 @@ pub fn explore(plan: &Plan, root: &StateRoot, surroundings: &mut Surroundings<'_
     if let Err(error) = witnesses(&plan, root, surroundings, &mut ledger) {
         problems.push(format!("looking for short witnesses: {error}"));
     }
-    Measured { cells: ledger.cells(&plan, &reach), problems, ..Measured::default() }
+    Measured { cells: ledger.cells(plan.hazard, &clients_of(&plan), &reach), problems, ..Measured::default() }
 }
 
 /// Explores a plan with these fates, with more and more operations.
@@ -136,11 +136,11 @@ impl Deadlines {
 
 /// The plan that a token was made with, if the one that is given has the same definition.
 pub fn plan_of(token: &Token, plan: &Plan) -> Option<Plan> {
-    let mut plan = scaled(plan);
-    (digest_of(&plan.scenario) == token.definition).then(|| {
-        plan.scenario.explore.operations = token.operations;
-        plan
-    })
+    let plan = scaled(plan);
+    let whole = Cast::of(&plan);
+    let fits = whole.processes.len() == token.cast.processes.len()
+        && whole.processes.iter().zip(&token.cast.processes).all(|(most, count)| count <= most);
+    (fits && digest_of(&plan.scenario) == token.definition).then(|| token.cast.applied(&plan))
 }
 
 /// An execution that was run again.

@@ -31,6 +31,14 @@ pub(super) fn of_schedule(plan: &Plan, schedule: &[ThreadId]) -> Fates {
     }
 }
 
+/// The same fates where perhaps fewer clients play.
+pub(super) fn within(fates: &Fates, plan: &Plan) -> Fates {
+    let last = clients(plan).end.saturating_sub(1);
+    let mut within: Fates = fates.iter().map(|&(kind, victim)| (kind, victim.min(last))).collect();
+    within.dedup();
+    within
+}
+
 const fn kind(hazard: Hazard) -> Option<FateKind> {
     match hazard {
         Hazard::Kill => Some(FateKind::Kill),

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use tearproof_core::claim::{AnomalyKind, Engine, Guarantee, Hazard};
 use tearproof_core::object::Operation;
-use tearproof_core::plan::Plan;
 use tearproof_core::run::Cell;
 use tearproof_core::verdict::{Anomaly, Finding, Findings, Scope, Verdict};
 
@@ -137,11 +136,22 @@ impl Ledger {
         self.guarantees.values().any(|known| !known.anomalies.is_empty())
     }
 
-    /// One cell a guarantee.
-    pub fn cells(&self, plan: &Plan, reach: &Reach) -> Vec<Cell> {
-        let mut clients: BTreeMap<String, u32> = BTreeMap::new();
-        for role in &plan.scenario.clients {
-            *clients.entry(role.role.clone()).or_default() += role.count * role.threads;
+    /// One cell a guarantee that was looked at. Where nothing was, every guarantee has one, which says
+    /// why: that nothing could be run is no pass.
+    pub fn cells(&self, hazard: Hazard, clients: &BTreeMap<String, u32>, reach: &Reach) -> Vec<Cell> {
+        if self.guarantees.is_empty() {
+            let why = reach.doubt.clone().or_else(|| reach.limit.clone());
+            let limit = why.unwrap_or_else(|| "no execution was complete".to_owned());
+            let cell = |&guarantee: &Guarantee| Cell {
+                guarantee,
+                hazard,
+                engine: Engine::Explore,
+                verdict: Verdict::Inconclusive,
+                claimed: false,
+                scope: Scope { limit: Some(limit.clone()), clients: clients.clone(), ..Scope::default() },
+                anomalies: Vec::new(),
+            };
+            return Guarantee::ALL.iter().map(cell).collect();
         }
         self.guarantees
             .iter()
@@ -161,7 +171,7 @@ impl Ledger {
                 };
                 Cell {
                     guarantee,
-                    hazard: plan.hazard,
+                    hazard,
                     engine: Engine::Explore,
                     verdict,
                     claimed: false,
@@ -171,8 +181,8 @@ impl Ledger {
                         operations: Some(reach.operations.into()),
                         preemption_bound: reach.preemptions,
                         limit: limit.or_else(|| reach.limit.clone()),
-                        kills: (plan.hazard == Hazard::Kill).then_some(1),
-                        pauses: (plan.hazard == Hazard::Pause).then_some(1),
+                        kills: (hazard == Hazard::Kill).then_some(1),
+                        pauses: (hazard == Hazard::Pause).then_some(1),
                         clients: clients.clone(),
                         sampling: reach.sampling.clone(),
                     },
@@ -205,5 +215,71 @@ fn count(known: &mut Known, said: &Said) {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explore::search::End;
+
+    fn found(finding: Finding) -> Ledger {
+        let mut ledger = Ledger::default();
+        ledger.add(1, vec![(Guarantee::AtomicReads, finding)], &[ThreadId(0)], 1);
+        ledger
+    }
+
+    fn reach(end: &End) -> Reach {
+        let mut reach = Reach { executions: 1, ..Reach::default() };
+        reach.ended(end);
+        reach
+    }
+
+    fn verdicts(ledger: &Ledger, reach: &Reach) -> Vec<Verdict> {
+        let cells = ledger.cells(Hazard::Concurrency, &BTreeMap::new(), reach);
+        cells.into_iter().map(|cell| cell.verdict).collect()
+    }
+
+    #[test]
+    fn nothing_that_could_be_run_is_no_pass() {
+        let why = "fetching the gate: Operation not permitted";
+        let reach = Reach::doubtful(why.to_owned());
+        let cells = Ledger::default().cells(Hazard::Concurrency, &BTreeMap::new(), &reach);
+        assert_eq!(cells.len(), Guarantee::ALL.len());
+        assert!(cells.iter().all(|cell| cell.verdict == Verdict::Inconclusive));
+        assert!(cells.iter().all(|cell| cell.scope.limit.as_deref() == Some(why)));
+    }
+
+    #[test]
+    fn only_what_was_exhausted_is_verified() {
+        let held = found(Finding::Holds);
+        assert_eq!(verdicts(&held, &reach(&End::Exhausted)), [Verdict::Verified]);
+        assert_eq!(verdicts(&held, &reach(&End::Time)), [Verdict::Inconclusive]);
+        assert_eq!(verdicts(&held, &reach(&End::Executions(1))), [Verdict::Inconclusive]);
+        assert_eq!(verdicts(&held, &Reach::doubtful("mapped".to_owned())), [Verdict::Inconclusive]);
+        let unsure = found(Finding::Inconclusive("too large".to_owned()));
+        assert_eq!(verdicts(&unsure, &reach(&End::Exhausted)), [Verdict::Inconclusive]);
+        let silent = found(Finding::NotApplicable);
+        assert_eq!(verdicts(&silent, &reach(&End::Exhausted)), []);
+    }
+
+    #[test]
+    fn an_operation_that_never_succeeds_leaves_everything_open() {
+        let mut ledger = found(Finding::Holds);
+        ledger.attempt(Operation::Write, Some("no space"));
+        assert_eq!(verdicts(&ledger, &reach(&End::Exhausted)), [Verdict::Inconclusive]);
+        ledger.attempt(Operation::Write, None);
+        assert_eq!(verdicts(&ledger, &reach(&End::Exhausted)), [Verdict::Verified]);
+    }
+
+    #[test]
+    fn the_same_execution_is_judged_once_and_counted_each_time() {
+        let mut ledger = found(Finding::Holds);
+        assert!(ledger.count_again(1));
+        assert!(!ledger.count_again(2));
+        assert_eq!(ledger.executions(), 2);
+        ledger.turn_page();
+        assert!(!ledger.count_again(1), "in another world it means something else");
+        assert_eq!(ledger.executions(), 0);
     }
 }

@@ -13,6 +13,7 @@ pub mod access;
 pub mod arena;
 mod bench;
 mod explorer;
+mod facilities;
 mod fates;
 pub mod gate;
 mod ledger;
@@ -30,5 +31,7 @@ mod watchdog;
 mod witness;
 
 pub use explorer::{Reduction, Replayed, every_execution, explore, plan_of, replay};
+pub use facilities::{Facilities, Gate, probe_main};
+pub use scale::Cast;
 pub use shards::{Shard, in_shards};
 pub use token::{Token, TokenError, digest_of};

@@ -1,4 +1,6 @@
-//! A plan cut down to what can be explored.
+//! A plan cut down to what can be explored, and further to what a witness needs.
+
+use std::collections::BTreeMap;
 
 use tearproof_core::object::Operation;
 use tearproof_core::plan::Plan;
@@ -34,4 +36,78 @@ pub(super) fn scaled(plan: &Plan) -> Plan {
     }
     roles.retain(|role| role.count > 0 && role.threads > 0);
     plan
+}
+
+/// How many clients of each role a plan has.
+pub(super) fn clients_of(plan: &Plan) -> BTreeMap<String, u32> {
+    let mut clients: BTreeMap<String, u32> = BTreeMap::new();
+    for role in &plan.scenario.clients {
+        *clients.entry(role.role.clone()).or_default() += role.count * role.threads;
+    }
+    clients
+}
+
+/// Who plays in an execution, and how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cast {
+    /// Operations of each client.
+    pub operations: u32,
+    /// Processes of each role.
+    pub processes: Vec<u32>,
+}
+
+impl Cast {
+    /// That of a plan.
+    pub(super) fn of(plan: &Plan) -> Self {
+        let scenario = &plan.scenario;
+        let processes = scenario.clients.iter().map(|role| role.count).collect();
+        Self { operations: scenario.explore.operations, processes }
+    }
+
+    /// A plan with this cast.
+    pub(super) fn applied(&self, plan: &Plan) -> Plan {
+        let mut plan = plan.clone();
+        plan.scenario.explore.operations = self.operations;
+        for (role, count) in plan.scenario.clients.iter_mut().zip(&self.processes) {
+            role.count = *count;
+        }
+        plan.scenario.clients.retain(|role| role.count > 0);
+        plan
+    }
+
+    /// Every cast that is a part of this one, the smallest first: fewer operations count more than
+    /// fewer clients.
+    pub(super) fn smaller(&self) -> Vec<Self> {
+        let mut all = vec![Vec::new()];
+        for &most in &self.processes {
+            let with = |some: Vec<u32>| {
+                (0..=most).map(move |count| some.iter().copied().chain([count]).collect::<Vec<u32>>())
+            };
+            all = all.into_iter().flat_map(with).collect();
+        }
+        let total = |processes: &Vec<u32>| processes.iter().sum::<u32>();
+        all.retain(|processes| total(processes) > 0);
+        all.sort_by_key(total);
+        let of = |operations| {
+            let cast = move |processes: &Vec<u32>| Self { operations, processes: processes.clone() };
+            all.iter().map(cast)
+        };
+        (1..=self.operations).flat_map(of).filter(|cast| cast != self).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn smaller_casts_come_in_order_and_none_twice() {
+        let cast = Cast { operations: 2, processes: vec![2, 1] };
+        let smaller = cast.smaller();
+        let of = |operations, writers, readers| Cast { operations, processes: vec![writers, readers] };
+        assert_eq!(smaller[..3], [of(1, 0, 1), of(1, 1, 0), of(1, 1, 1)]);
+        assert_eq!(smaller.len(), 9, "two by three by two, without nobody and without itself");
+        assert!(!smaller.contains(&cast));
+        assert_eq!(smaller[4], of(1, 2, 1));
+    }
 }

@@ -90,9 +90,16 @@ fn bind(processor: usize) {
     let _ = rustix::thread::sched_setaffinity(None, &one);
 }
 
+/// The same, on the one that the first shard has.
+pub(super) fn bind_as_the_first_one() {
+    if let Some(&processor) = processors().first() {
+        bind(processor);
+    }
+}
+
 /// Gives this thread a table of descriptors, a current directory and a mask for new files that no
 /// other thread shares.
-fn own_tables() -> io::Result<()> {
+pub(super) fn own_tables() -> io::Result<()> {
     // SAFETY: the thread has just begun. It owns no descriptor yet and is given none later, which is
     // what `in_shards` asks of its callers; the standard streams are in every table.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FILES | UnshareFlags::FS) }.map_err(io::Error::from)

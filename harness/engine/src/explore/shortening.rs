@@ -1,4 +1,11 @@
-//! Short witnesses: of every anomaly an execution with as few preemptions as can be found.
+//! Short witnesses: of every anomaly an execution with as few preemptions as can be found, and among
+//! those one with few operations and few clients.
+//!
+//! First the executions of the clients with which it was found are run again, bound after bound. Then
+//! fewer clients with fewer operations try to do as well, the smallest cast first.
+//!
+//! Not covered: that nothing shorter exists. Executions are counted here, and most anomalies show in
+//! the first few.
 
 use std::collections::BTreeMap;
 
@@ -10,88 +17,138 @@ use super::bench::anomalies;
 use super::explorer::BOUND_MAX;
 use super::fates::{self, Fates};
 use super::ledger::{Found, Ledger};
+use super::scale::Cast;
 use super::search::{Continue, Limits, preemption};
 use super::stand::Stand;
+use super::system::ThreadId;
 use super::token::{Token, digest_of};
 use crate::process::StateRoot;
 use crate::stress::Surroundings;
 
-/// Executions that are spent on a witness with fewer preemptions.
-const SHORTENING: u64 = 3000;
+/// Executions with each number of preemptions that are spent on all clients, and on each smaller cast.
+const ALL: u64 = 3000;
+const SMALLER: u64 = 500;
 
-/// Gives every anomaly a witness with as few preemptions as can be found, told step by step.
+/// Gives every anomaly a short witness, told step by step.
 pub(super) fn witnesses(
     plan: &Plan,
     root: &StateRoot,
     surroundings: &mut Surroundings<'_>,
     ledger: &mut Ledger,
 ) -> Result<(), ArenaError> {
-    let definition = digest_of(&plan.scenario);
-    let mut by_operations: BTreeMap<(u32, Fates), Vec<&mut Found>> = BTreeMap::new();
+    let mut by_operations: BTreeMap<(u32, Fates), Vec<Sought<'_>>> = BTreeMap::new();
     for found in ledger.found() {
         let fates = fates::of_schedule(plan, &found.schedule);
-        by_operations.entry((found.operations, fates)).or_default().push(found);
+        by_operations.entry((found.operations, fates)).or_default().push(Sought { found, most: BOUND_MAX });
     }
-    for ((operations, fates), mut all) in by_operations {
-        let mut round = plan.clone();
-        round.scenario.explore.operations = operations;
-        Stand::with(&round, root, surroundings, |stand, surroundings| {
+    for ((operations, fates), all) in by_operations {
+        let mut all: Vec<Sought<'_>> = all;
+        let whole = Cast { operations, ..Cast::of(plan) };
+        Stand::with(&whole.applied(plan), root, surroundings, |stand, surroundings| {
             stand.arena.ordain(&fates);
-            stand.shorten(&mut all, surroundings)?;
-            for found in &mut all {
-                let told = stand.replay(&found.schedule, surroundings)?;
-                let same = anomalies(&told.findings).find(|anomaly| anomaly.kind == found.anomaly.kind);
-                let Some(anomaly) = same else { continue };
-                let witness = &mut found.anomaly.witness;
-                witness.explanation.clone_from(&anomaly.witness.explanation);
-                witness.steps = told.steps;
-                witness.replay = Some(
-                    Token {
-                        scenario: plan.scenario.name.clone(),
-                        strategy: plan.strategy.clone(),
-                        hazard: plan.hazard,
-                        operations,
-                        definition,
-                        schedule: found.schedule.clone(),
-                    }
-                    .to_string(),
-                );
+            let short = stand.shorten(&all, ALL, surroundings)?;
+            for (sought, short) in all.iter_mut().zip(short) {
+                if let Some((bound, schedule)) = short {
+                    sought.most = bound;
+                    sought.found.schedule = schedule;
+                }
             }
-            Ok(())
+            stand.tell(plan, &whole, &mut all, surroundings)
         })?;
+        for cast in whole.smaller() {
+            if all.is_empty() {
+                break;
+            }
+            Stand::with(&cast.applied(plan), root, surroundings, |stand, surroundings| {
+                stand.arena.ordain(&fates::within(&fates, stand.bench.plan));
+                let short = stand.shorten(&all, SMALLER, surroundings)?;
+                let mut done = Vec::new();
+                for (index, short) in short.into_iter().enumerate().rev() {
+                    if let Some((_, schedule)) = short {
+                        let sought = all.remove(index);
+                        sought.found.schedule = schedule;
+                        done.push(sought);
+                    }
+                }
+                stand.tell(plan, &cast, &mut done, surroundings)
+            })?;
+        }
     }
     Ok(())
 }
 
+/// A schedule and the preemptions in it.
+type Short = (u32, Vec<ThreadId>);
+
+/// An anomaly that a shorter execution is sought for.
+struct Sought<'f> {
+    found: &'f mut Found,
+    /// With more preemptions than these it would not be shorter.
+    most: u32,
+}
+
 impl Stand<'_, '_> {
-    /// Looks for the same anomalies in executions with fewer preemptions.
+    /// Looks for executions with few preemptions that show these anomalies: the number and the
+    /// schedule of each, where there is one.
     fn shorten(
         &mut self,
-        all: &mut [&mut Found],
+        all: &[Sought<'_>],
+        executions: u64,
         surroundings: &mut Surroundings<'_>,
-    ) -> Result<(), ArenaError> {
-        let mut open: Vec<usize> = (0..all.len()).collect();
+    ) -> Result<Vec<Option<Short>>, ArenaError> {
+        let mut short = vec![None; all.len()];
         let bench = &self.bench;
         for bound in 0..=BOUND_MAX {
-            let limits = Limits { executions: SHORTENING, deadline: None };
+            let is_open =
+                |short: &[Option<Short>], index: usize| short[index].is_none() && bound <= all[index].most;
+            if !(0..all.len()).any(|index| is_open(&short, index)) {
+                break;
+            }
+            let limits = Limits { executions, deadline: None };
             preemption::search(&mut self.arena, bound, limits, |arena, trace| {
                 let mut recount = bench.recount(arena)?;
                 let mut findings = Findings::new();
                 bench.findings(&mut recount, trace, |_| false, &mut findings, surroundings)?;
-                open.retain(|&index| {
-                    let kind = all[index].anomaly.kind;
-                    let here = anomalies(&findings).any(|anomaly| anomaly.kind == kind);
-                    if here {
-                        all[index].schedule = trace.schedule();
+                for (index, sought) in all.iter().enumerate() {
+                    let kind = sought.found.anomaly.kind;
+                    if is_open(&short, index) && anomalies(&findings).any(|anomaly| anomaly.kind == kind) {
+                        short[index] = Some((bound, trace.schedule()));
                     }
-                    !here
-                });
-                Ok::<_, ArenaError>(if open.is_empty() { Continue::Stop } else { Continue::Yes })
+                }
+                let open = (0..all.len()).any(|index| is_open(&short, index));
+                Ok::<_, ArenaError>(if open { Continue::Yes } else { Continue::Stop })
             })?;
-            if open.is_empty() {
-                break;
-            }
         }
+        Ok(short)
+    }
+
+    /// Runs the executions of witnesses again, and takes down what is seen. One that does not show the
+    /// same again leaves what was there.
+    fn tell(
+        &mut self,
+        plan: &Plan,
+        cast: &Cast,
+        all: &mut [Sought<'_>],
+        surroundings: &mut Surroundings<'_>,
+    ) -> Result<(), ArenaError> {
+        for Sought { found, .. } in all {
+            let told = self.replay(&found.schedule, surroundings)?;
+            let same = anomalies(&told.findings).find(|anomaly| anomaly.kind == found.anomaly.kind);
+            let Some(anomaly) = same else { continue };
+            let witness = &mut found.anomaly.witness;
+            witness.explanation.clone_from(&anomaly.witness.explanation);
+            witness.steps = told.steps;
+            let token = Token {
+                scenario: plan.scenario.name.clone(),
+                strategy: plan.strategy.clone(),
+                hazard: plan.hazard,
+                cast: cast.clone(),
+                definition: digest_of(&plan.scenario),
+                schedule: found.schedule.clone(),
+            };
+            witness.replay = Some(token.to_string());
+        }
+        self.arena.tell(false);
         Ok(())
     }
 }

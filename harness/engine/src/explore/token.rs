@@ -1,12 +1,15 @@
 //! A replay token: everything that runs one execution again, in a line that can be pasted.
 //!
 //! ```text
-//! index/flock-sibling-unlink/concurrency/2/9c0f3a52b7d11e04/A6B9A3C4
+//! index/flock-sibling-unlink/concurrency/2:2.0/9c0f3a52b7d11e04/A6B9A3C4
 //! ```
 //!
 //! Scenario, strategy, hazard, operations of each client, a digest of the definition, and the
-//! schedule: who took how many steps. Clients are letters, further threads of theirs small ones; `Ax` is where client A is killed,
-//! `Az` where it goes on after a pause.
+//! schedule: who took how many steps. Clients are letters, further threads of theirs small ones; `Ax`
+//! is where client A is killed, `Az` where it goes on after a pause.
+//!
+//! Operations are followed by the processes of each role, in the order of the definition: `1:2.0` is
+//! one operation of each of two processes of the first role, and nobody of the second.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,6 +18,7 @@ use tearproof_core::claim::Hazard;
 use tearproof_core::scenario::{ExploreLimits, Require, Scenario};
 
 use super::arena::THREADS_OF_A_PROCESS;
+use super::scale::Cast;
 use super::system::ThreadId;
 
 /// What stands for a kill of a client, after its letter, and for its going on after a pause.
@@ -30,8 +34,8 @@ pub struct Token {
     pub strategy: String,
     /// What the environment does.
     pub hazard: Hazard,
-    /// Operations of each client.
-    pub operations: u32,
+    /// Who plays, and how long.
+    pub cast: Cast,
     /// [`digest_of`] the scenario.
     pub definition: u64,
     /// Who takes each step.
@@ -79,8 +83,10 @@ pub fn name_of(thread: ThreadId) -> String {
 
 impl fmt::Display for Token {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scenario, strategy, hazard, operations, definition, schedule } = self;
-        write!(out, "{scenario}/{strategy}/{hazard}/{operations}/{definition:016x}/")?;
+        let Self { scenario, strategy, hazard, cast, definition, schedule } = self;
+        let processes: Vec<String> = cast.processes.iter().map(u32::to_string).collect();
+        let cast = format!("{}:{}", cast.operations, processes.join("."));
+        write!(out, "{scenario}/{strategy}/{hazard}/{cast}/{definition:016x}/")?;
         for run in schedule.chunk_by(|one, next| one == next) {
             write!(out, "{}{}", name_of(run[0]), run.len())?;
         }
@@ -94,19 +100,25 @@ impl FromStr for Token {
     fn from_str(text: &str) -> Result<Self, TokenError> {
         let wrong = |why| TokenError(text.to_owned(), why);
         let parts: Vec<&str> = text.trim().split('/').collect();
-        let [scenario, strategy, hazard, operations, definition, runs] = parts[..] else {
+        let [scenario, strategy, hazard, players, definition, runs] = parts[..] else {
             return Err(wrong("it has six parts, separated by slashes"));
         };
         Ok(Self {
             scenario: scenario.to_owned(),
             strategy: strategy.to_owned(),
             hazard: hazard.parse().map_err(|_| wrong("its third part is a hazard"))?,
-            operations: operations.parse().map_err(|_| wrong("its fourth part is a number"))?,
+            cast: cast(players).ok_or_else(|| wrong("its fourth part is a cast, as 1:2.1"))?,
             definition: u64::from_str_radix(definition, 16)
                 .map_err(|_| wrong("its fifth part is a hexadecimal number"))?,
             schedule: schedule(runs).ok_or_else(|| wrong("its last part is a schedule, as A6B9A3"))?,
         })
     }
+}
+
+fn cast(players: &str) -> Option<Cast> {
+    let (operations, processes) = players.split_once(':')?;
+    let processes: Result<Vec<u32>, _> = processes.split('.').map(str::parse).collect();
+    Some(Cast { operations: operations.parse().ok()?, processes: processes.ok()? })
 }
 
 fn schedule(mut runs: &str) -> Option<Vec<ThreadId>> {
@@ -144,18 +156,27 @@ mod tests {
             scenario: "index".to_owned(),
             strategy: "flock-sibling-unlink".to_owned(),
             hazard: Hazard::Concurrency,
-            operations: 2,
+            cast: Cast { operations: 2, processes: vec![2, 1] },
             definition: 0x1234,
             schedule,
         };
         let text = token.to_string();
-        assert_eq!(text, "index/flock-sibling-unlink/concurrency/2/0000000000001234/A3B2A1Ba1Cb1");
+        assert_eq!(text, "index/flock-sibling-unlink/concurrency/2:2.1/0000000000001234/A3B2A1Ba1Cb1");
         assert_eq!(text.parse::<Token>().expect("a token"), token);
     }
 
     #[test]
     fn what_is_no_token_is_refused() {
-        for text in ["", "index", "a/b/c/1/2/A1", "a/b/kill/x/2/A1", "a/b/kill/1/zz/A1", "a/b/kill/1/2/a1"] {
+        for text in [
+            "",
+            "index",
+            "a/b/c/1:1/2/A1",
+            "a/b/kill/x:1/2/A1",
+            "a/b/kill/1/2/A1",
+            "a/b/kill/1:/2/A1",
+            "a/b/kill/1:1/zz/A1",
+            "a/b/kill/1:1/2/a1",
+        ] {
             assert!(text.parse::<Token>().is_err(), "{text}");
         }
     }

@@ -1,3 +1,7 @@
+mod caller;
+mod pairs;
+mod playground;
+
 use super::Mode::{Acquire, AcquireShared, Hold, Read, Release, ReleaseShared, Update, Write};
 use super::*;
 

@@ -439,11 +439,15 @@ impl<'s> Arena<'s> {
                 return Ok(());
             }
             let Some(notification) = self.receive(process)? else {
-                // The process has ended: all of its threads have.
+                // The process has ended: all of its threads have. What it would still have done is not known.
                 for thread in self.threads.iter_mut().filter(|thread| thread.process == process) {
                     thread.state = State::Gone;
                 }
-                return Ok(());
+                let strategy = &self.specification.processes[process].strategy;
+                let status = self.processes[process].status();
+                return Err(ArenaError::Client(format!(
+                    "client process {process} ({strategy}) died: {status}"
+                )));
             };
             self.arrive(process, notification)?;
         }
@@ -451,6 +455,16 @@ impl<'s> Arena<'s> {
 
     /// A call has come to the gate.
     fn arrive(&mut self, process: usize, notification: Notification) -> Result<(), ArenaError> {
+        let known = |thread: &Thread| thread.process == process && thread.tid == notification.tid;
+        if !self.threads.iter().any(known) && self.processes[process].is_stranger(notification.tid) {
+            // Its memory is not its parent's. It goes on as it likes, and was told of when it was started.
+            let answered = self.processes[process].listener.answer(notification.id, Answer::Continue);
+            // Who was killed meanwhile needs no answer.
+            return answered.or_else(|error| match error.raw_os_error() {
+                Some(libc::ENOENT) => Ok(()),
+                _ => Err(ArenaError::gate("answering")(error)),
+            });
+        }
         let index = self.thread_of(process, notification.tid);
         if !notification.native {
             self.note_escape("a program of another architecture runs behind the gate");

@@ -188,36 +188,38 @@ impl Arena<'_> {
         self.tree.resolve(start, rest, follow, root, footprint)
     }
 
-    /// The path as the supervisor itself can use it.
+    /// The path as the supervisor itself can use it: relative ones through the very directory that they
+    /// begin in, which may have another name by now, or none.
     fn own_path(&self, process: usize, at: &At) -> CString {
-        if at.path.first() == Some(&b'/') {
+        if at.path.first() == Some(&b'/') || self.base(process, at).is_none() {
             return c_path(&at.path);
         }
-        match self.base(process, at) {
-            Some((directory, rest)) => {
-                let mut path = self.path_of(directory);
-                path.push(b'/');
-                path.extend_from_slice(rest);
-                c_path(&path)
-            }
-            None => c_path(&at.path),
+        let process = &self.processes[process];
+        let mut path = match process.descriptors.get(at.directory) {
+            Some(file) => format!("/proc/self/fd/{}/", file.file.as_raw_fd()),
+            None => format!("/proc/{}/cwd/", process.pid()),
         }
+        .into_bytes();
+        path.extend_from_slice(&at.path);
+        c_path(&path)
     }
 
-    /// The path of a directory of the tree.
-    fn path_of(&self, directory: Inode) -> Vec<u8> {
-        if let Some((root, _)) = self.roots.iter().find(|(_, inode)| *inode == directory) {
-            return root.clone();
+    /// Whether a directory was removed that somebody still has open: no name can be made in it.
+    fn is_gone(&self, directory: Inode) -> bool {
+        let Some(Kind::Directory(_, parent)) = self.tree.kind(directory) else { return false };
+        let named = match self.tree.kind(*parent) {
+            Some(Kind::Directory(names, _)) => names.iter().any(|(_, inode)| *inode == directory),
+            _ => false,
+        };
+        !named && !self.roots.iter().any(|(_, root)| *root == directory)
+    }
+
+    /// The footprint of an attempt to change a name that failed.
+    fn leaves_entry(&self, footprint: &mut Footprint, place: &Place) {
+        footprint.push(access(place.entry(), Mode::Read));
+        if self.is_gone(place.directory) {
+            footprint.push(access(place.directory.object(ObjectKind::Listing), Mode::Read));
         }
-        let Some(Kind::Directory(_, parent)) = self.tree.kind(directory) else { return Vec::new() };
-        let mut path = self.path_of(*parent);
-        if let Some(Kind::Directory(names, _)) = self.tree.kind(*parent)
-            && let Some((name, _)) = names.iter().find(|(_, inode)| *inode == directory)
-        {
-            path.push(b'/');
-            path.extend_from_slice(name);
-        }
-        path
     }
 
     /// Takes one step of a call that concerns the state directory.
@@ -472,6 +474,11 @@ impl Arena<'_> {
         let fd =
             unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC, libc::c_uint::from(mode & !umask)) };
         let opened = returned(fd);
+        if let Err(errno @ (libc::EMFILE | libc::ENFILE)) = opened {
+            // Whether the client's own table is full shows when it is handed the descriptor.
+            let source = io::Error::from_raw_os_error(errno);
+            return Err(ArenaError::environment("opening a file for a client")(source));
+        }
         let creates = flags & libc::O_CREAT != 0;
         let truncates = flags & libc::O_TRUNC != 0 && flags & libc::O_ACCMODE != libc::O_RDONLY;
         let mut potential: SmallVec<[Potential; 4]> =
@@ -507,7 +514,7 @@ impl Arena<'_> {
         }
         let Ok(fd) = opened else {
             if let Some(place) = &place {
-                footprint.push(access(place.entry(), Mode::Read));
+                self.leaves_entry(&mut footprint, place);
                 let errno = opened.expect_err("it was not opened");
                 if errno == libc::ENOENT && found.is_some() || errno == libc::EEXIST && found.is_none() {
                     self.agree("open", Ok(0), opened)?;
@@ -878,6 +885,14 @@ impl Arena<'_> {
             }
         }
         let exchange = flags & libc::RENAME_EXCHANGE != 0;
+        let directory = |place: &Place| {
+            let kind = place.inode.and_then(|inode| self.tree.kind(inode));
+            matches!(kind, Some(Kind::Directory(..)))
+        };
+        if matches!(&source, Destination::Place(source) if directory(source)) {
+            // A directory can replace an empty one, if there is one.
+            potential.push(Potential::Any(ObjectKind::Listing, Mode::Write));
+        }
         match (&source, &target, done) {
             (Destination::Place(source), Destination::Place(target), Ok(_)) => {
                 let Some(inode) = source.inode else {
@@ -887,6 +902,10 @@ impl Arena<'_> {
                 footprint.push(access(inode.object(ObjectKind::Metadata), Mode::Update));
                 if let Some(replaced) = target.inode {
                     footprint.push(access(replaced.object(ObjectKind::Metadata), Mode::Update));
+                    if !exchange && matches!(self.tree.kind(replaced), Some(Kind::Directory(..))) {
+                        // It was empty, and is gone.
+                        footprint.push(access(replaced.object(ObjectKind::Listing), Mode::Write));
+                    }
                 }
                 let same = target.inode == Some(inode);
                 Self::changes_entry(&mut footprint, source, true, exchange || same);
@@ -914,12 +933,20 @@ impl Arena<'_> {
             (source, target, _) => {
                 for place in [source, target] {
                     if let Destination::Place(place) = place {
-                        footprint.push(access(place.entry(), Mode::Read));
+                        self.leaves_entry(&mut footprint, place);
                     }
                 }
+                if let (Destination::Place(target), Err(libc::ENOTEMPTY)) = (target, done)
+                    && let Some(full) = target.inode
+                {
+                    footprint.push(access(full.object(ObjectKind::Listing), Mode::Read));
+                }
+                // Who exchanges two names needs both.
+                let can_be =
+                    |target: &Place| (!exchange || target.inode.is_some()) && !self.is_gone(target.directory);
                 if let (Destination::Place(place), Err(libc::ENOENT)) = (source, done)
                     && place.inode.is_some()
-                    && matches!(target, Destination::Place(_))
+                    && matches!(target, Destination::Place(target) if can_be(target))
                 {
                     self.agree("rename", Ok(0), done)?;
                 }
@@ -962,7 +989,7 @@ impl Arena<'_> {
                 (Ok(_), None) => {
                     self.note_escape("a file from elsewhere was linked into the state directory");
                 }
-                (Err(_), _) => footprint.push(access(target.entry(), Mode::Read)),
+                (Err(_), _) => self.leaves_entry(&mut footprint, target),
             }
         }
         Ok(Effect { potential, ..Effect::answer(footprint, answer(done)) })
@@ -982,9 +1009,11 @@ impl Arena<'_> {
             potential.push(Potential::Certain(access(place.entry(), Mode::Write)));
             potential.push(Potential::Certain(access(listing, Mode::Update)));
             if directory {
-                potential.push(Potential::Any(ObjectKind::Listing, Mode::Read));
+                // Who still has it open finds nothing in it any more, and can make nothing.
+                let mode = if done.is_ok() { Mode::Write } else { Mode::Read };
+                potential.push(Potential::Any(ObjectKind::Listing, Mode::Write));
                 if let Some(inode) = place.inode {
-                    footprint.push(access(inode.object(ObjectKind::Listing), Mode::Read));
+                    footprint.push(access(inode.object(ObjectKind::Listing), mode));
                 }
             }
             match (done, place.inode) {
@@ -1031,7 +1060,7 @@ impl Arena<'_> {
                 Self::changes_entry(&mut footprint, place, false, true);
                 self.touch(thread, inode);
             } else {
-                footprint.push(access(place.entry(), Mode::Read));
+                self.leaves_entry(&mut footprint, place);
             }
         }
         Ok(Effect { potential, ..Effect::answer(footprint, answer(done)) })

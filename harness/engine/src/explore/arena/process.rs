@@ -70,6 +70,9 @@ pub(super) struct Process {
     pub descriptors: Descriptors,
     /// Threads that were started and have not come to the gate yet.
     pub births: u32,
+    /// Processes that this one has started, by the thread that came to the gate. They are not followed,
+    /// and do not outlive it.
+    strangers: Vec<(u32, Option<OwnedFd>)>,
     /// The current directory, where it is in the state directory.
     pub directory: Option<Inode>,
     pub umask: u32,
@@ -106,6 +109,34 @@ impl Process {
         (line < self.line_count).then_some(self.first_line + line)
     }
 
+    /// How the process ended, once it has.
+    pub fn status(&mut self) -> String {
+        self.child
+            .try_wait()
+            .ok()
+            .flatten()
+            .map_or_else(|| "nobody knows how".to_owned(), |status| status.to_string())
+    }
+
+    /// Whether a thread that comes to the gate belongs to a process that this one has started.
+    pub fn is_stranger(&mut self, tid: u32) -> bool {
+        if self.strangers.iter().any(|(known, _)| *known == tid) {
+            return true;
+        }
+        if std::path::Path::new(&format!("/proc/{}/task/{tid}", self.pid())).exists() {
+            return false;
+        }
+        // It stands at the gate, so its number is nobody else's.
+        let status = std::fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
+        let leader = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
+        let pidfd = leader.and_then(rustix::process::Pid::from_raw).and_then(|leader| {
+            rustix::process::pidfd_open(leader, rustix::process::PidfdFlags::empty()).ok()
+        });
+        self.strangers.push((tid, pidfd));
+        self.births = self.births.saturating_sub(1);
+        true
+    }
+
     /// The lowest number from this one on that is free in the process's table.
     pub fn free_descriptor(&self, not_below: i32) -> i32 {
         let pid = self.pid();
@@ -123,6 +154,11 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        for (_, pidfd) in &self.strangers {
+            if let Some(pidfd) = pidfd {
+                let _ = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -190,6 +226,7 @@ impl Arena<'_> {
                 memory,
                 descriptors: Descriptors::default(),
                 births: 0,
+                strangers: Vec::new(),
                 directory: None,
                 umask: current_umask(),
                 lines: Vec::new(),
