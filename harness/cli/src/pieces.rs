@@ -118,12 +118,13 @@ impl<'a> Workshop<'a> {
         options: &'a RunOptions,
         schedule: &'a Schedule,
         directories: &'a [Directory],
+        pieces: &[Piece],
         seed: u64,
         executable: &'a Executable,
         interrupt: &'a Interrupt,
     ) -> Result<Self, anyhow::Error> {
-        let explores = options.engines.contains(&Engine::Explore);
-        let shards = if explores { options.shards.unwrap_or_else(host::cpus) } else { 1 };
+        let explored = pieces.iter().filter(|piece| piece.engine == Engine::Explore).count();
+        let shards = options.shards.unwrap_or_else(host::cpus).min(explored).max(1);
         let places = directories.iter().map(|directory| {
             (0..shards)
                 .map(|_| Place::make(Path::new(&directory.path), executable))

@@ -42,11 +42,11 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
         Regressions::default()
     };
     print(&regressions.told(color))?;
-    let workshop = Workshop::new(options, &schedule, &directories, seed, &executable, &interrupt)?;
-    let started = jiff::Timestamp::now().to_string();
-
     let engines = if options.engines.is_empty() { &[Engine::Stress][..] } else { &options.engines };
     let pieces = pieces(&schedule, directories.len(), engines);
+    let workshop = Workshop::new(options, &schedule, &directories, &pieces, seed, &executable, &interrupt)?;
+    let started = jiff::Timestamp::now().to_string();
+
     let progress = Progress::new(pieces.len() as u64);
     let measured = workshop.run(&pieces, &progress);
     drop(progress);

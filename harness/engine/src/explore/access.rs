@@ -80,6 +80,20 @@ pub enum Mode {
 impl Mode {
     /// Whether two accesses of one object in these modes, by different threads, may not change
     /// places.
+    ///
+    /// `x`: they conflict.
+    ///
+    /// ```text
+    ///                Read Write Update Acquire AcquireShared Hold Release ReleaseShared
+    /// Read           -    x     x      x       x             -    x       x
+    /// Write          x    x     x      x       x             x    x       x
+    /// Update         x    x     -      x       x             x    x       x
+    /// Acquire        x    x     x      x       x             x    x       x
+    /// AcquireShared  x    x     x      x       -             x    x       -
+    /// Hold           -    x     x      x       x             x    x       x
+    /// Release        x    x     x      x       x             x    x       x
+    /// ReleaseShared  x    x     x      x       -             x    x       -
+    /// ```
     pub const fn conflicts(self, other: Self) -> bool {
         use Mode::{AcquireShared, Hold, Read, ReleaseShared, Update};
         match (self, other) {

@@ -15,28 +15,69 @@ fn lock(mode: Mode) -> Access {
     at(ObjectKind::Lock, 1, mode)
 }
 
+/// The table in the documentation of [`Mode::conflicts`]: for each mode the row of what it conflicts with.
+fn documented() -> Vec<(String, Vec<bool>)> {
+    let source = include_str!("../access.rs");
+    let table =
+        source.split("/// ```text").nth(1).expect("a table").split("/// ```").next().expect("its end");
+    let rows = table.lines().map(|line| line.trim().trim_start_matches("///").split_whitespace());
+    let rows = rows.map(|words| words.map(str::to_owned).collect::<Vec<String>>());
+    let mut rows = rows.filter(|words| !words.is_empty());
+    let names = rows.next().expect("a head");
+    assert_eq!(names, MODES.map(|mode| format!("{mode:?}")));
+    rows.map(|words| (words[0].clone(), words[1..].iter().map(|mark| mark == "x").collect())).collect()
+}
+
 #[test]
-fn conflicts_are_symmetric_and_only_these_pairs_commute() {
-    let mut commuting = Vec::new();
-    for (index, &one) in MODES.iter().enumerate() {
-        for &other in &MODES[index..] {
-            assert_eq!(one.conflicts(other), other.conflicts(one), "{one:?} and {other:?}");
-            if !one.conflicts(other) {
-                commuting.push((one, other));
-            }
+fn modes_conflict_as_the_documentation_says() {
+    let rows = documented();
+    assert_eq!(rows.len(), MODES.len());
+    for (one, (name, row)) in MODES.iter().zip(&rows) {
+        assert_eq!(*name, format!("{one:?}"));
+        let conflicts: Vec<bool> = MODES.iter().map(|other| one.conflicts(*other)).collect();
+        assert_eq!(*row, conflicts, "{name}");
+        for other in MODES {
+            assert_eq!(one.conflicts(other), other.conflicts(*one), "{one:?} and {other:?}");
         }
     }
-    assert_eq!(
-        commuting,
-        [
-            (Read, Read),
-            (Read, Hold),
-            (Update, Update),
-            (AcquireShared, AcquireShared),
-            (AcquireShared, ReleaseShared),
-            (ReleaseShared, ReleaseShared),
-        ]
-    );
+}
+
+/// Every kind of object: what can be touched at all.
+const KINDS: [ObjectKind; 13] = [
+    ObjectKind::Content,
+    ObjectKind::Metadata,
+    ObjectKind::Attributes,
+    ObjectKind::Entry,
+    ObjectKind::Listing,
+    ObjectKind::Offset,
+    ObjectKind::WriteGate,
+    ObjectKind::Lock,
+    ObjectKind::Liveness,
+    ObjectKind::Birth,
+    ObjectKind::Channel,
+    ObjectKind::Memory,
+    ObjectKind::Section,
+];
+
+#[test]
+fn steps_conflict_only_in_one_object_and_then_as_their_modes_do() {
+    for (one, other) in KINDS.into_iter().flat_map(|one| KINDS.map(|other| (one, other))) {
+        for (key, mode, with) in [7, 8]
+            .into_iter()
+            .flat_map(|key| MODES.into_iter().flat_map(move |mode| MODES.map(move |with| (key, mode, with))))
+        {
+            // Among others, as in a real footprint.
+            let first = [at(ObjectKind::Entry, 1, Read), at(one, 7, mode)];
+            let second = [at(other, key, with), at(ObjectKind::Content, 2, Write)];
+            let same = one == other && key == 7;
+            assert_eq!(conflict(&first, &second), same && mode.conflicts(with), "{first:?} and {second:?}");
+            assert_eq!(conflict(&second, &first), conflict(&first, &second));
+            let certain = first.map(Potential::Certain);
+            assert_eq!(may_conflict(&certain, &second), conflict(&first, &second));
+            let any = [Potential::Any(one, mode)];
+            assert!(may_conflict(&any, &second) || !conflict(&first, &second), "a superset");
+        }
+    }
 }
 
 #[test]

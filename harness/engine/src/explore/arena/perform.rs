@@ -899,10 +899,10 @@ impl Arena<'_> {
                     self.agree("rename", Err(libc::ENOENT), done)?;
                     return Err(ArenaError::Confused("a rename of nothing".to_owned()));
                 };
-                footprint.push(access(inode.object(ObjectKind::Metadata), Mode::Update));
-                if let Some(replaced) = target.inode {
+                // Who is moved has as many names as before; who is replaced has one less.
+                if let Some(replaced) = target.inode.filter(|_| !exchange) {
                     footprint.push(access(replaced.object(ObjectKind::Metadata), Mode::Update));
-                    if !exchange && matches!(self.tree.kind(replaced), Some(Kind::Directory(..))) {
+                    if matches!(self.tree.kind(replaced), Some(Kind::Directory(..))) {
                         // It was empty, and is gone.
                         footprint.push(access(replaced.object(ObjectKind::Listing), Mode::Write));
                     }
