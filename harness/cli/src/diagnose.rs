@@ -1,5 +1,7 @@
 //! How a command fails: which exit code, and what is printed to standard error.
 
+use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::process::ExitCode;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
@@ -10,7 +12,12 @@ pub enum Failure {
     /// Bad usage or a bad definition: exit 2.
     Usage(Box<dyn Diagnostic + Send + Sync>),
     /// The environment failed: exit 4.
-    Environment(anyhow::Error),
+    Environment {
+        /// What failed, and why.
+        error: anyhow::Error,
+        /// What to do about it, where that can be said.
+        hint: Option<String>,
+    },
 }
 
 /// Bad usage that can be said in a sentence, with a hint.
@@ -28,6 +35,28 @@ impl Failure {
         Self::Usage(Box::new(BadUsage { message: message.into(), hint: Some(hint.into()) }))
     }
 
+    /// A path that was given and cannot be used. Who names what is not there, or a file where a directory
+    /// is due or the other way round, has misspelt it; whatever else the system says is its own failure.
+    /// `doing` and the path come first in the message.
+    pub fn at_path(doing: &str, path: &Path, error: &io::Error, hint: &str) -> Self {
+        match error.kind() {
+            ErrorKind::NotFound
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::AlreadyExists
+            | ErrorKind::InvalidData => {
+                Self::usage(format!("{doing} {}: {}", path.display(), bare(error)), hint)
+            }
+            _ => Self::refused(doing, path, error, hint),
+        }
+    }
+
+    /// A path that was given and is what it should be, which the system does not let us use.
+    pub fn refused(doing: &str, path: &Path, error: &io::Error, hint: &str) -> Self {
+        let message = format!("{doing} {}: {}", path.display(), bare(error));
+        Self::Environment { error: anyhow::Error::msg(message), hint: Some(hint.to_owned()) }
+    }
+
     /// Prints it, and says how the process ends.
     pub fn report(self, color: bool) -> ExitCode {
         match self {
@@ -41,16 +70,25 @@ impl Failure {
                 eprintln!("{text}");
                 ExitCode::from(2)
             }
-            Self::Environment(error) => {
+            Self::Environment { error, hint } => {
                 eprintln!("tearproof: {error:#}");
+                if let Some(hint) = hint {
+                    eprintln!("  help: {hint}");
+                }
                 ExitCode::from(4)
             }
         }
     }
 }
 
+/// What the system said, without the name of the temporary file that it was said of.
+pub fn bare(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" at path ").next().unwrap_or_default().to_owned()
+}
+
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::Environment(error)
+        Self::Environment { error, hint: None }
     }
 }

@@ -19,6 +19,7 @@ use tearproof_engine::stress::{self, Measured, Surroundings};
 
 use crate::args::RunOptions;
 use crate::check;
+use crate::diagnose::Failure;
 use crate::progress::Progress;
 use crate::schedule::{Clock, DEFAULT_BUDGET, QUICK_BUDGET, Schedule};
 use crate::strategies::Registry;
@@ -74,9 +75,13 @@ impl Place {
     ///
     /// # Errors
     /// When that is not possible.
-    pub fn make(directory: &Path, executable: &Executable) -> Result<Self, anyhow::Error> {
-        let root = StateRoot::create(directory, executable)
-            .with_context(|| format!("using {} for state directories", directory.display()))?;
+    pub fn make(directory: &Path, executable: &Executable) -> Result<Self, Failure> {
+        // Asked first, since that says what is wrong without naming the file that it was asked with.
+        tempfile::Builder::new().prefix(".tearproof-").tempdir_in(directory).map_err(|error| {
+            let hint = "give a directory that you can write to, with --dir DIR";
+            Failure::refused("making a state directory in", directory, &error, hint)
+        })?;
+        let root = StateRoot::create(directory, executable).context("making state directories")?;
         let elsewhere = host::directory_elsewhere(root.path())
             .map(|dir| StateRoot::create(&dir, executable))
             .transpose()
@@ -122,7 +127,7 @@ impl<'a> Workshop<'a> {
         seed: u64,
         executable: &'a Executable,
         interrupt: &'a Interrupt,
-    ) -> Result<Self, anyhow::Error> {
+    ) -> Result<Self, Failure> {
         let explored = pieces.iter().filter(|piece| piece.engine == Engine::Explore).count();
         let shards = options.shards.unwrap_or_else(host::cpus).min(explored).max(1);
         let places = directories.iter().map(|directory| {
