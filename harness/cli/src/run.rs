@@ -7,9 +7,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use tearproof_core::claim::{Claim, Engine, Hazard};
+use tearproof_core::claim::{Claim, Engine, Guarantee, Hazard};
 use tearproof_core::plan::mix;
-use tearproof_core::run::{Directory, Host, Run, ScenarioRun, StrategyRun, Tool};
+use tearproof_core::run::{Directory, Host, Origin, Run, ScenarioRun, StrategyRun, Tool};
 use tearproof_core::scenario::Scenario;
 use tearproof_engine::host;
 use tearproof_engine::process::{Executable, Interrupt};
@@ -119,10 +119,20 @@ fn assemble(
     scenarios
 }
 
+/// Only whoever wrote a program knows which of its files are meant to stay.
+const KEEPS_HINT: &str =
+    "; a file that is meant to stay is declared in the definition, for example `keeps = [\"*.lock\"]`";
+
 /// Takes what one engine brought under one hazard into the strategy's row.
 fn take(row: &mut StrategyRun, measured: Measured, hazard: Hazard, engine: Engine) {
+    let own = row.origin == Origin::Command;
     row.verdicts.extend(measured.cells.into_iter().map(|mut cell| {
         cell.claimed = row.claims.contains(&Claim::new(cell.guarantee, cell.hazard));
+        if own && cell.guarantee == Guarantee::NoResidue {
+            for anomaly in &mut cell.anomalies {
+                anomaly.witness.explanation += KEEPS_HINT;
+            }
+        }
         cell
     }));
     // Cost is that of the undisturbed run.

@@ -1,7 +1,9 @@
 //! The command as its users meet it: real processes, real signals, real files.
 
 mod command;
+mod documents;
 mod explore;
+mod own_programs;
 mod regressions;
 mod results;
 mod signals;
