@@ -63,6 +63,7 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
         tool: Tool { name: "tearproof".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
         host: describe_host(&directories),
         seed,
+        options: options.to_repeat(),
         started,
         elapsed_ms: begun.elapsed().as_millis() as u64,
         interrupted: interrupt.raised(),
@@ -171,7 +172,8 @@ pub fn terminal_width() -> usize {
 /// The directories that were asked for, each once.
 fn directories(wanted: &[PathBuf]) -> Result<Vec<Directory>, Failure> {
     let here = [PathBuf::from(".")];
-    let wanted = if wanted.is_empty() { &here[..] } else { wanted };
+    let asked = !wanted.is_empty();
+    let wanted = if asked { wanted } else { &here[..] };
     let mut directories: Vec<Directory> = Vec::new();
     for named in wanted {
         let unusable = |error: io::Error| {
@@ -183,9 +185,10 @@ fn directories(wanted: &[PathBuf]) -> Result<Vec<Directory>, Failure> {
             return Err(unusable(io::ErrorKind::NotADirectory.into()));
         }
         let filesystem = host::file_system(&path).map_err(unusable)?;
-        let directory = Directory { path: path.to_string_lossy().into_owned(), filesystem };
-        if !directories.contains(&directory) {
-            directories.push(directory);
+        let path = path.to_string_lossy().into_owned();
+        if !directories.iter().any(|known| known.path == path) {
+            let named = named.to_string_lossy().into_owned();
+            directories.push(Directory { path, filesystem, named: asked.then_some(named) });
         }
     }
     Ok(directories)

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tearproof_scenarios::definition::{self, Registry};
 
+use crate::command::Place;
+
 fn document(path: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -53,6 +55,37 @@ fn every_key_of_a_definition_is_described_and_no_other() {
     // A description that lacks one, or has one too many, is noticed.
     let canary = text.replacen("`keeps`", "`keep`", 1);
     assert_ne!(described(&canary), known());
+}
+
+#[test]
+fn the_history_in_the_help_is_one() {
+    let place = Place::new();
+    let help = place.run(&["check", "--help"]).stdout();
+    assert!(help.contains("run --histories"), "{help}");
+    let lines: Vec<&str> = help.lines().map(str::trim).filter(|line| line.starts_with('{')).collect();
+    let history = format!("{}\n", lines.join("\n"));
+    place.file("example.jsonl", &history);
+    let finished = place.run(&["check", "example.jsonl"]);
+    assert_eq!(finished.code(), 0, "{history}{}{}", finished.stdout(), finished.stderr());
+    // It is judged, and not merely read.
+    place.file("stale.jsonl", &history.replace("\"read\",\"value\":4", "\"read\",\"value\":null"));
+    assert_eq!(place.run(&["check", "stale.jsonl"]).code(), 1);
+}
+
+#[test]
+fn the_program_in_the_readme_runs_and_loses_updates() {
+    let text = document("README.md");
+    let block = |kind: &str, mark: &str| {
+        let mut blocks = text.split(kind).skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
+        blocks.find(|block| block.contains(mark)).expect("a block").to_owned()
+    };
+    let place = Place::new();
+    place.file("store.py", &block("```python\n", "sys.stdin"));
+    place.file("my-counter.toml", &block("```toml\n", "my-counter"));
+    let finished = place.run(&["run", "my-counter.toml", "--strategy", "mine", "--budget", "8s"]);
+    assert_eq!(finished.code(), 1, "{}{}", finished.stdout(), finished.stderr());
+    assert!(finished.stdout().contains("lost-update"), "{}", finished.stdout());
+    assert!(!finished.stdout().contains("torn-read"), "{}", finished.stdout());
 }
 
 #[test]

@@ -266,9 +266,56 @@ fn an_unknown_scenario_or_strategy_is_told_with_what_there_is() {
     let scenario = place.run(&["run", "progess"]);
     assert_eq!(scenario.code(), 2);
     assert!(scenario.stderr().contains("progress"), "{}", scenario.stderr());
+    assert!(scenario.stderr().contains("did you mean `progress`?"), "{}", scenario.stderr());
     let strategy = place.run(&["run", "progress", "--strategy", "temp-renam"]);
     assert_eq!(strategy.code(), 2);
-    assert!(strategy.stderr().contains("temp-rename"), "{}", strategy.stderr());
+    assert!(strategy.stderr().contains("did you mean `temp-rename`?"), "{}", strategy.stderr());
+    let lock = place.run(&["run", "progress", "--strategy", "lock-flock"]);
+    assert_eq!(lock.code(), 2);
+    let said: String = lock.stderr().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("`lock-flock` keeps a lock, and the object of `progress` is a register"), "{said}");
+    assert!(said.contains("`run-lock`"), "{said}");
+}
+
+#[test]
+fn a_path_that_cannot_be_used_is_named_once_and_the_exit_code_says_whose_fault_it_is() {
+    let place = Place::new();
+    let file = place.file("some-file", "{}");
+    let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+    // What was misspelt, or is of another kind than was meant.
+    for arguments in [
+        &["check", "."][..],
+        &["check", "some-where"],
+        &["run", "progress", "--dir", "some-where"],
+        &["run", "progress", "--dir", &name],
+        &["run", "progress", "--out", &name],
+        &["run", "some-where.toml"],
+    ] {
+        let finished = place.run(arguments);
+        assert_eq!(finished.code(), 2, "{arguments:?}: {}", finished.stderr());
+        let named = finished.stderr().matches("some-").count();
+        assert_eq!(named, usize::from(arguments[1] != "."), "{arguments:?}: {}", finished.stderr());
+    }
+    // What the system does not let anybody do.
+    for arguments in [["run", "progress", "--dir", "/proc"], ["run", "progress", "--out", "/proc/some-out"]] {
+        let finished = place.run(&arguments);
+        assert_eq!(finished.code(), 4, "{arguments:?}: {}", finished.stderr());
+        assert_eq!(finished.stderr().matches(arguments[3]).count(), 1, "{}", finished.stderr());
+        assert!(finished.stderr().contains("help: "), "{}", finished.stderr());
+    }
+}
+
+#[test]
+fn what_is_named_twice_runs_once() {
+    let place = Place::new();
+    place.file("mine.toml", &definition("temp-rename", "[stress]\nseconds = 0.3"));
+    let finished = place.run(&["run", "mine.toml", "./mine.toml", "--dir", ".", "--dir", "./."]);
+    assert_eq!(finished.code(), 0, "{}", finished.stderr());
+    assert_eq!(place.run_json()["scenarios"].as_array().map(Vec::len), Some(1));
+    place.file("other.toml", &definition("temp-rename", ""));
+    let finished = place.run(&["run", "mine.toml", "other.toml"]);
+    assert_eq!(finished.code(), 2);
+    assert!(finished.stderr().contains("both called `mine`"), "{}", finished.stderr());
 }
 
 #[test]
