@@ -12,11 +12,13 @@ pub enum Failure {
     /// Bad usage or a bad definition: exit 2.
     Usage(Box<dyn Diagnostic + Send + Sync>),
     /// The environment failed: exit 4.
-    Environment {
+    Environment(anyhow::Error),
+    /// The environment failed, and there is something to do about it: exit 4.
+    Refused {
         /// What failed, and why.
-        error: anyhow::Error,
-        /// What to do about it, where that can be said.
-        hint: Option<String>,
+        message: String,
+        /// What to do.
+        hint: String,
     },
 }
 
@@ -54,7 +56,7 @@ impl Failure {
     /// A path that was given and is what it should be, which the system does not let us use.
     pub fn refused(doing: &str, path: &Path, error: &io::Error, hint: &str) -> Self {
         let message = format!("{doing} {}: {}", path.display(), bare(error));
-        Self::Environment { error: anyhow::Error::msg(message), hint: Some(hint.to_owned()) }
+        Self::Refused { message, hint: hint.to_owned() }
     }
 
     /// Prints it, and says how the process ends.
@@ -70,11 +72,12 @@ impl Failure {
                 eprintln!("{text}");
                 ExitCode::from(2)
             }
-            Self::Environment { error, hint } => {
+            Self::Environment(error) => {
                 eprintln!("tearproof: {error:#}");
-                if let Some(hint) = hint {
-                    eprintln!("  help: {hint}");
-                }
+                ExitCode::from(4)
+            }
+            Self::Refused { message, hint } => {
+                eprintln!("tearproof: {message}\n  help: {hint}");
                 ExitCode::from(4)
             }
         }
@@ -89,6 +92,6 @@ pub fn bare(error: &io::Error) -> String {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::Environment { error, hint: None }
+        Self::Environment(error)
     }
 }
