@@ -102,8 +102,7 @@ pub fn write(
         page.gap();
         head(entry, details, true, page);
         witness(entry.shortest(), details, true, page);
-        let name = scenario.definition.as_deref().unwrap_or(&scenario.name);
-        let command = terminal::command(run, name, &scenario.directory, &entry.strategy.name);
+        let command = terminal::command(run, Some(scenario), Some(&entry.strategy.name));
         page.wrap(&Line::of(Ink::Faint, "     reproduce  ").plain(command), 16);
     }
     let weak = entries(&strategies, false);

@@ -23,6 +23,7 @@ pub fn run(scenarios: Vec<ScenarioRun>) -> Run {
             arch: "x86_64".to_owned(),
         },
         seed: 7,
+        options: Vec::new(),
         started: "2026-11-21T04:13:12Z".to_owned(),
         elapsed_ms: 61_200,
         interrupted: false,

@@ -87,7 +87,16 @@ pub fn write(run: &Run, run_json: Option<&Path>, details: Details, page: &mut Pa
     if details == Details::Summary {
         field("more", Line::of(Ink::Plain, "--full shows every witness at full length"), page);
     }
-    let command = terminal::command(run, "SCENARIO", "DIR", "NAME");
+    // Names that leave no choice are filled in.
+    let scenario = match &run.scenarios[..] {
+        [only] => Some(only),
+        _ => None,
+    };
+    let strategy = match scenario.map(|scenario| &scenario.strategies[..]) {
+        Some([only]) => Some(only.name.as_str()),
+        _ => None,
+    };
+    let command = terminal::command(run, scenario, strategy);
     field("again", Line::of(Ink::Plain, command), page);
 }
 

@@ -53,14 +53,52 @@ pub(crate) fn label(run: &Run, scenario: &ScenarioRun) -> String {
     if same < 2 {
         return scenario.name.clone();
     }
-    let place = if scenario.filesystem.is_empty() { &scenario.directory } else { &scenario.filesystem };
+    // Two directories may well have file systems of the same type.
+    let alike = run
+        .scenarios
+        .iter()
+        .filter(|other| other.name == scenario.name && other.filesystem == scenario.filesystem);
+    let place = if scenario.filesystem.is_empty() || alike.count() > 1 {
+        &scenario.directory
+    } else {
+        &scenario.filesystem
+    };
     format!("{} on {place}", scenario.name)
 }
 
-/// The command that runs one strategy of a scenario again in the same place.
-pub(crate) fn command(run: &Run, scenario: &str, directory: &str, strategy: &str) -> String {
-    let place = if run.host.directories.len() > 1 { format!(" --dir {directory}") } else { String::new() };
-    format!("tearproof run {scenario} --strategy {strategy}{place} --seed {}", run.seed)
+/// The command that runs one strategy of a scenario again in the same place, as long and with the same
+/// engines. What is not known stands in capitals.
+pub(crate) fn command(run: &Run, scenario: Option<&ScenarioRun>, strategy: Option<&str>) -> String {
+    let mut words = vec!["tearproof".to_owned(), "run".to_owned()];
+    let name = scenario.map(|scenario| scenario.definition.as_deref().unwrap_or(&scenario.name));
+    words.push(name.map_or_else(|| "SCENARIO".to_owned(), quoted));
+    words.extend(["--strategy".to_owned(), strategy.unwrap_or("NAME").to_owned()]);
+    let several = run.host.directories.len() > 1;
+    let place = match scenario {
+        None if several => Some("DIR".to_owned()),
+        None => run.host.directories.first().and_then(|place| place.named.as_deref()).map(quoted),
+        Some(scenario) => {
+            let known = run.host.directories.iter().find(|place| place.path == scenario.directory);
+            let named = known.and_then(|place| place.named.as_deref());
+            named.or(several.then_some(scenario.directory.as_str())).map(quoted)
+        }
+    };
+    if let Some(place) = place {
+        words.extend(["--dir".to_owned(), place]);
+    }
+    words.extend(run.options.iter().map(|word| quoted(word)));
+    words.extend(["--seed".to_owned(), run.seed.to_string()]);
+    words.join(" ")
+}
+
+/// A word as a shell takes it for one.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "_-./+:=,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 fn heading(scenario: &ScenarioRun, run: &Run, page: &mut Page) {

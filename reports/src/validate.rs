@@ -96,6 +96,9 @@ fn run(root: &At<'_>, problems: &mut Problems) {
             started.report("should be a time as in RFC 3339, for example 2026-11-21T04:13:12Z", problems);
         }
     }
+    for option in root.optional("options").map(|list| list.items(problems)).unwrap_or_default() {
+        option.text(problems);
+    }
     root.optional("elapsed_ms").and_then(|elapsed| elapsed.whole(problems));
     root.optional("interrupted").and_then(|flag| flag.flag(problems));
     let mut names = HashSet::new();

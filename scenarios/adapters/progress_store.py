@@ -1,4 +1,4 @@
-"""How a launcher saves progress.json and how dashboards load it, before and after (seed 002).
+"""How a launcher saves progress.json and how dashboards load it, before and after.
 
     progress_store.py as-found        open(path, "w"): truncates the file, then writes
     progress_store.py atomic          <path>.tmp, then os.rename

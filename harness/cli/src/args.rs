@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tearproof_core::claim::Engine;
+use tearproof_core::claim::{Engine, Hazard};
 
 /// Which way of updating a shared file keeps which promise, under which hazard, at what cost?
 ///
@@ -32,8 +32,32 @@ Examples:
   tearproof check history.jsonl                   judge a recorded history
   tearproof doctor                                what this machine can run
 
-Exit codes: 0 every claim held; 1 a claim was violated; 2 bad usage or definition;
-3 something claimed stayed inconclusive; 4 the environment failed.";
+Exit codes: 0 every claim that was looked at held; 1 a claim was violated; 2 bad usage or
+definition, or a path that is not there; 3 something claimed stayed inconclusive; 4 the
+environment failed: what is there cannot be used, or nothing can be written.";
+
+/// What a history looks like. A test feeds this example to the command.
+const HISTORIES: &str = "\
+A history is one JSON object a line. The first names the object (register, set, log or lock) and
+its initial value; each other line is one event, in real-time order (time_ns never decreases). An
+operation is an `invoke` and later, by the same client, one `ok`, `fail` (certainly not applied)
+or `info` (unknown: its process died), or nothing if it never returned.
+
+  {\"format\":1,\"object\":\"register\",\"initial\":null}
+  {\"time_ns\":10,\"client\":0,\"type\":\"invoke\",\"op\":\"write\",\"value\":4}
+  {\"time_ns\":20,\"client\":0,\"type\":\"ok\",\"op\":\"write\",\"value\":4}
+  {\"time_ns\":30,\"client\":1,\"type\":\"invoke\",\"op\":\"read\"}
+  {\"time_ns\":40,\"client\":1,\"type\":\"ok\",\"op\":\"read\",\"value\":4}
+
+Operations: register read, write, cas (value [from,to], and \"applied\" with its ok); set read,
+update; log read, append; lock acquire, release. A value is any JSON; a read of a set or log has
+an array. A read that found no whole value has \"torn\" instead: empty, partial, mixed, missing or
+foreign. `fail` and `info` may say why in \"reason\" and \"error\"; other keys are ignored.
+
+Histories come from any tool that writes these lines, or from `tearproof run --histories`, which
+writes the first violation of each strategy to target/tearproof/histories/.
+
+Exit: 0 every guarantee held · 1 one was violated · 2 no history · 3 one stayed inconclusive";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -103,15 +127,20 @@ pub struct RunOptions {
     #[arg(long = "engine", value_name = "NAME", value_parser = parse_engine)]
     pub engines: Vec<Engine>,
 
+    /// Only these hazards: concurrency, pause, kill. Default: what the scenario asks for.
+    #[arg(long = "hazard", value_name = "NAME", value_parser = parse_hazard)]
+    pub hazards: Vec<Hazard>,
+
     /// Everything random comes from this number. Default: a fresh one, which the result names.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 
-    /// A short look at everything, in about 20 seconds.
+    /// A short look at everything: the same as a budget of 20 seconds.
     #[arg(long, conflicts_with = "budget")]
     pub quick: bool,
 
-    /// How long the whole run may take, for example 60s or 5min.
+    /// How long the whole run may take, for example 60s or 5min. Default: a minute, divided among all that
+    /// is run, or what the definitions say.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub budget: Option<Duration>,
 
@@ -144,11 +173,13 @@ pub struct RunOptions {
     #[arg(long, value_name = "DIR", default_value = "target/tearproof")]
     pub out: PathBuf,
 
-    /// Make the state directories here; may be given several times, to compare file systems.
+    /// Make the state directories here; may be given several times, to compare file systems. Default: the
+    /// current directory.
     #[arg(long = "dir", value_name = "DIR")]
     pub dirs: Vec<PathBuf>,
 
-    /// Write the history of each first violation under the output directory, in `histories/`.
+    /// Write the history of each first violation under the output directory, in `histories/`, where
+    /// `tearproof check` can judge it again.
     #[arg(long)]
     pub histories: bool,
 
@@ -157,7 +188,27 @@ pub struct RunOptions {
     pub full: bool,
 }
 
+impl RunOptions {
+    /// The arguments without which a part of the run would not run again as it did; what is run, where, and
+    /// the seed are named elsewhere.
+    pub fn to_repeat(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        let mut add = |name: &str, value: Option<String>| {
+            words.extend(value.map(|value| [name.to_owned(), value]).into_iter().flatten());
+        };
+        for engine in &self.engines {
+            add("--engine", Some(engine.to_string()));
+        }
+        add("--budget", self.budget.map(|budget| format!("{budget:?}")));
+        add("--executions", self.executions.map(|executions| executions.to_string()));
+        add("--bound", self.bound.map(|bound| bound.to_string()));
+        words.extend(self.quick.then(|| "--quick".to_owned()));
+        words
+    }
+}
+
 #[derive(Debug, Args)]
+#[command(after_help = HISTORIES)]
 pub struct CheckOptions {
     /// The history, one event a line; - for standard input.
     pub file: PathBuf,
@@ -242,6 +293,16 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     if duration.is_zero() { Err("a budget of nothing brings nothing".to_owned()) } else { Ok(duration) }
 }
 
+fn parse_hazard(text: &str) -> Result<Hazard, String> {
+    let hazard: Hazard =
+        text.parse().map_err(|error: tearproof_core::names::UnknownName| error.to_string())?;
+    if matches!(hazard, Hazard::Concurrency | Hazard::Pause | Hazard::Kill) {
+        Ok(hazard)
+    } else {
+        Err(format!("{hazard} is not tested by this version; it tests: concurrency, pause, kill"))
+    }
+}
+
 fn parse_engine(text: &str) -> Result<Engine, String> {
     let engine: Engine =
         text.parse().map_err(|error: tearproof_core::names::UnknownName| error.to_string())?;
@@ -260,6 +321,30 @@ mod tests {
     fn the_arguments_are_consistent() {
         use clap::CommandFactory;
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_to_be_repeated_is_read_as_it_was_meant() {
+        for given in [
+            &["--quick"][..],
+            &["--budget", "1500ms", "--engine", "explore", "--engine", "stress"],
+            &["--budget", "5min", "--executions", "7", "--bound", "2"],
+            &[],
+        ] {
+            let parse = |words: &[String]| {
+                let head = ["tearproof", "run"].map(str::to_owned);
+                let arguments = Arguments::parse_from(head.iter().chain(words));
+                let Command::Run(options) = arguments.command else { panic!("it runs") };
+                options
+            };
+            let given: Vec<String> = given.iter().map(|&word| word.to_owned()).collect();
+            let options = parse(&given);
+            let again = parse(&options.to_repeat());
+            assert_eq!((again.quick, again.budget), (options.quick, options.budget));
+            assert_eq!(again.engines, options.engines);
+            assert_eq!((again.executions, again.bound), (options.executions, options.bound));
+            assert_eq!(again.to_repeat().is_empty(), given.is_empty());
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `tearproof check`: a recorded history, judged again; and the validation of a `run.json`.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use anyhow::Context;
@@ -15,6 +15,7 @@ use tearproof_reports::validate;
 use crate::Outcome;
 use crate::args::{CheckFormat, CheckOptions};
 use crate::diagnose::Failure;
+use crate::result_file;
 use crate::run::terminal_width;
 use crate::stdout::print;
 
@@ -24,12 +25,15 @@ pub fn check(options: &CheckOptions, color: bool) -> Outcome {
     let history = if name == "-" {
         read(&name, io::stdin().lock())?
     } else {
-        let file = File::open(&options.file).map_err(|error| {
-            Failure::usage(
-                format!("opening {name}: {error}"),
-                "give the path of a history.jsonl, or - for standard input",
-            )
-        })?;
+        let unusable = |error: io::Error| {
+            let hint = "give the path of a history.jsonl, or - for standard input";
+            Failure::at_path("reading", &options.file, &error, hint)
+        };
+        let file = File::open(&options.file).map_err(unusable)?;
+        // A directory can be opened, and only reading it fails.
+        if file.metadata().map_err(unusable)?.is_dir() {
+            return Err(unusable(io::ErrorKind::IsADirectory.into()));
+        }
         read(&name, BufReader::with_capacity(1 << 20, file))?
     };
     let findings = tearproof_check::check(&history).map_err(|error| {
@@ -56,7 +60,7 @@ fn read(name: &str, mut input: impl BufRead) -> Result<History, Failure> {
     let malformed = |error: JsonlError| {
         Failure::usage(
             format!("{name}, {error}"),
-            "`tearproof check --help` names the format; one event a line",
+            "`tearproof check --help` shows the format; one event a line",
         )
     };
     let mut reader = Reader::new();
@@ -84,23 +88,17 @@ fn read(name: &str, mut input: impl BufRead) -> Result<History, Failure> {
 }
 
 /// Writes a history, for `check` to read.
+///
+/// # Errors
+/// When it cannot be written; an earlier one is then still there.
 pub fn write_history(path: &Path, history: &History) -> Result<(), anyhow::Error> {
-    let context = || format!("writing {}", path.display());
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).with_context(context)?;
-    }
-    let mut out = BufWriter::new(File::create(path).with_context(context)?);
-    for line in jsonl::lines(history) {
-        writeln!(out, "{line}").with_context(context)?;
-    }
-    out.flush().with_context(context)
+    result_file::write(path, |out| jsonl::lines(history).try_for_each(|line| writeln!(out, "{line}")))
 }
 
 /// Checks the shape of a `run.json`.
 pub fn validate(path: &Path) -> Outcome {
-    let text = fs::read_to_string(path).map_err(|error| {
-        Failure::usage(format!("reading {}: {error}", path.display()), "give the path of a run.json")
-    })?;
+    let text = fs::read_to_string(path)
+        .map_err(|error| Failure::at_path("reading", path, &error, "give the path of a run.json"))?;
     let document = serde_json::from_str(&text).map_err(|error| {
         Failure::usage(format!("{}: {error}", path.display()), "a run.json is one JSON document")
     })?;

@@ -1,5 +1,7 @@
 //! How a command fails: which exit code, and what is printed to standard error.
 
+use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::process::ExitCode;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
@@ -11,6 +13,13 @@ pub enum Failure {
     Usage(Box<dyn Diagnostic + Send + Sync>),
     /// The environment failed: exit 4.
     Environment(anyhow::Error),
+    /// The environment failed, and there is something to do about it: exit 4.
+    Refused {
+        /// What failed, and why.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
 }
 
 /// Bad usage that can be said in a sentence, with a hint.
@@ -26,6 +35,28 @@ impl Failure {
     /// Bad usage, and what to do instead.
     pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Usage(Box::new(BadUsage { message: message.into(), hint: Some(hint.into()) }))
+    }
+
+    /// A path that was given and cannot be used. Who names what is not there, or a file where a directory
+    /// is due or the other way round, has misspelt it; whatever else the system says is its own failure.
+    /// `doing` and the path come first in the message.
+    pub fn at_path(doing: &str, path: &Path, error: &io::Error, hint: &str) -> Self {
+        match error.kind() {
+            ErrorKind::NotFound
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::AlreadyExists
+            | ErrorKind::InvalidData => {
+                Self::usage(format!("{doing} {}: {}", path.display(), bare(error)), hint)
+            }
+            _ => Self::refused(doing, path, error, hint),
+        }
+    }
+
+    /// A path that was given and is what it should be, which the system does not let us use.
+    pub fn refused(doing: &str, path: &Path, error: &io::Error, hint: &str) -> Self {
+        let message = format!("{doing} {}: {}", path.display(), bare(error));
+        Self::Refused { message, hint: hint.to_owned() }
     }
 
     /// Prints it, and says how the process ends.
@@ -45,8 +76,18 @@ impl Failure {
                 eprintln!("tearproof: {error:#}");
                 ExitCode::from(4)
             }
+            Self::Refused { message, hint } => {
+                eprintln!("tearproof: {message}\n  help: {hint}");
+                ExitCode::from(4)
+            }
         }
     }
+}
+
+/// What the system said, without the name of the temporary file that it was said of.
+pub fn bare(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" at path ").next().unwrap_or_default().to_owned()
 }
 
 impl From<anyhow::Error> for Failure {

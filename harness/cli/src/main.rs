@@ -11,6 +11,7 @@ mod progress;
 mod regressions;
 mod replay;
 mod rest;
+mod result_file;
 mod run;
 mod schedule;
 mod stdout;

@@ -2,6 +2,7 @@
 //! engine in one directory. What stresses the machine has it for itself; what is explored is shared
 //! out to the processors.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tearproof_engine::stress::{self, Measured, Surroundings};
 
 use crate::args::RunOptions;
 use crate::check;
+use crate::diagnose::Failure;
 use crate::progress::Progress;
 use crate::schedule::{Clock, DEFAULT_BUDGET, QUICK_BUDGET, Schedule};
 use crate::strategies::Registry;
@@ -37,12 +39,13 @@ pub struct Piece {
 }
 
 /// Every piece of a run, in the order of the result.
-pub fn pieces(schedule: &Schedule, directories: usize, engines: &[Engine]) -> Vec<Piece> {
+pub fn pieces(schedule: &Schedule, directories: usize, engines: &[Engine], hazards: &[Hazard]) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for directory in 0..directories {
         for (entry, wanted) in schedule.entries.iter().enumerate() {
             let scenario = &schedule.scenarios[wanted.scenario];
-            for &hazard in &wanted.hazards {
+            let asked_for = |hazard: &&Hazard| hazards.is_empty() || hazards.contains(hazard);
+            for &hazard in wanted.hazards.iter().filter(asked_for) {
                 for &engine in engines {
                     if engine != Engine::Explore || explores(scenario, &wanted.strategy, hazard) {
                         pieces.push(Piece { directory, entry, hazard, engine });
@@ -74,9 +77,13 @@ impl Place {
     ///
     /// # Errors
     /// When that is not possible.
-    pub fn make(directory: &Path, executable: &Executable) -> Result<Self, anyhow::Error> {
-        let root = StateRoot::create(directory, executable)
-            .with_context(|| format!("using {} for state directories", directory.display()))?;
+    pub fn make(directory: &Path, executable: &Executable) -> Result<Self, Failure> {
+        // Asked first, since that says what is wrong without naming the file that it was asked with.
+        tempfile::Builder::new().prefix(".tearproof-").tempdir_in(directory).map_err(|error| {
+            let hint = "give a directory that you can write to, with --dir DIR";
+            Failure::refused("making a state directory in", directory, &error, hint)
+        })?;
+        let root = StateRoot::create(directory, executable).context("making state directories")?;
         let elsewhere = host::directory_elsewhere(root.path())
             .map(|dir| StateRoot::create(&dir, executable))
             .transpose()
@@ -122,7 +129,7 @@ impl<'a> Workshop<'a> {
         seed: u64,
         executable: &'a Executable,
         interrupt: &'a Interrupt,
-    ) -> Result<Self, anyhow::Error> {
+    ) -> Result<Self, Failure> {
         let explored = pieces.iter().filter(|piece| piece.engine == Engine::Explore).count();
         let shards = options.shards.unwrap_or_else(host::cpus).min(explored).max(1);
         let places = directories.iter().map(|directory| {
@@ -143,16 +150,31 @@ impl<'a> Workshop<'a> {
         let explored: Vec<Piece> =
             pieces.iter().copied().filter(|piece| piece.engine == Engine::Explore).collect();
         let at_once = self.shards.min(explored.len()).max(1) as u32;
+        let share =
+            |at_once: u32| clock.lock().expect("nobody panics while telling the time").next_share(at_once);
         let do_one = |shard: Shard, piece: &Piece| {
             let at_once = if piece.engine == Engine::Explore { at_once } else { 1 };
-            let share = clock.lock().expect("nobody panics while telling the time").next_share(at_once);
-            let measured = self.measure(shard, piece, share, progress);
+            let measured = self.measure(shard, piece, share(at_once), progress);
             progress.done();
             measured
         };
+        // Programs that could not be started. To try again under each hazard would bring the same, and cost
+        // the time that a program has to greet.
+        let mut unusable: BTreeMap<usize, String> = BTreeMap::new();
         let mut stressed = Vec::new();
         for piece in pieces.iter().filter(|piece| piece.engine != Engine::Explore) {
-            stressed.push((!stop()).then(|| do_one(Shard { number: 0 }, piece)));
+            let measured = (!stop()).then(|| match unusable.get(&piece.entry) {
+                None => do_one(Shard { number: 0 }, piece),
+                Some(reason) => {
+                    let plan = self.plan(Shard { number: 0 }, piece, share(1));
+                    progress.done();
+                    Measured::unusable(&plan, reason)
+                }
+            });
+            if let Some(reason) = measured.as_ref().and_then(|measured| measured.unusable.clone()) {
+                unusable.insert(piece.entry, reason);
+            }
+            stressed.push(measured);
         }
         let explored = in_shards(self.shards, &explored, stop, do_one);
         let (mut stressed, mut explored) = (stressed.into_iter(), explored.into_iter());
@@ -164,11 +186,25 @@ impl<'a> Workshop<'a> {
     }
 
     fn measure(&self, shard: Shard, piece: &Piece, share: Duration, progress: &Progress) -> Measured {
+        let plan = self.plan(shard, piece, share);
+        let row = format!("{} · {} · {}", plan.scenario.name, plan.strategy, plan.hazard);
+        progress.begin(row.clone());
+        let place = &self.places[piece.directory][shard.number];
+        let keep = self.options.histories.then(|| {
+            self.histories(piece.directory)
+                .join(format!("{}-{}-{}.jsonl", plan.scenario.name, plan.strategy, plan.hazard))
+        });
+        let measured = self.run_plan(piece.engine, &plan, &place.root, keep.as_deref());
+        for problem in &measured.problems {
+            progress.say(&format!("{row}: {problem}"));
+        }
+        measured
+    }
+
+    fn plan(&self, shard: Shard, piece: &Piece, share: Duration) -> Plan {
         let entry = &self.schedule.entries[piece.entry];
         let scenario = &self.schedule.scenarios[entry.scenario];
         let hazard = piece.hazard;
-        let row = format!("{} · {} · {hazard}", scenario.name, entry.strategy);
-        progress.begin(row.clone());
         let directory = &self.directories[piece.directory];
         let place = &self.places[piece.directory][shard.number];
         let explicit = self.options.quick || self.options.budget.is_some();
@@ -189,15 +225,7 @@ impl<'a> Workshop<'a> {
         let limits = &mut plan.scenario.explore;
         limits.executions = self.options.executions.unwrap_or(limits.executions);
         limits.preemptions = self.options.bound.or(limits.preemptions);
-        let keep = self.options.histories.then(|| {
-            self.histories(piece.directory)
-                .join(format!("{}-{}-{hazard}.jsonl", scenario.name, entry.strategy))
-        });
-        let measured = self.run_plan(piece.engine, &plan, &place.root, keep.as_deref());
-        for problem in &measured.problems {
-            progress.say(&format!("{row}: {problem}"));
-        }
-        measured
+        plan
     }
 
     /// Where histories of violations go.

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use tearproof_core::claim::{Claim, Engine, Hazard};
+use tearproof_core::claim::{Claim, Engine, Guarantee, Hazard};
 use tearproof_core::plan::mix;
-use tearproof_core::run::{Directory, Host, Run, ScenarioRun, StrategyRun, Tool};
+use tearproof_core::run::{Directory, Host, Origin, Run, ScenarioRun, StrategyRun, Tool};
 use tearproof_core::scenario::Scenario;
 use tearproof_engine::host;
 use tearproof_engine::process::{Executable, Interrupt};
@@ -21,6 +22,7 @@ use crate::diagnose::Failure;
 use crate::pieces::{Piece, Place, Workshop, pieces};
 use crate::progress::Progress;
 use crate::regressions::{self, Regressions};
+use crate::result_file;
 use crate::schedule::{Entry, Schedule};
 use crate::stdout::print;
 
@@ -32,7 +34,12 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
     let executable = Executable::current().context("finding this program again")?;
     let directories = directories(&options.dirs)?;
     let seed = options.seed.unwrap_or_else(fresh_seed);
-    fs::create_dir_all(&options.out).with_context(|| format!("making {}", options.out.display()))?;
+    result_file::check_directory(&options.out).map_err(|error| {
+        let hint = "give a directory that you can write to, with --out DIR";
+        // What is missing on the way would have been made.
+        let of = if error.kind() == io::ErrorKind::NotFound { Failure::refused } else { Failure::at_path };
+        of("making files for results in", &options.out, &error, hint)
+    })?;
     let explores = options.engines.contains(&Engine::Explore);
     let regressions = if explores {
         let place = Place::make(Path::new(&directories[0].path), &executable)?;
@@ -43,7 +50,7 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
     };
     print(&regressions.told(color))?;
     let engines = if options.engines.is_empty() { &[Engine::Stress][..] } else { &options.engines };
-    let pieces = pieces(&schedule, directories.len(), engines);
+    let pieces = pieces(&schedule, directories.len(), engines, &options.hazards);
     let workshop = Workshop::new(options, &schedule, &directories, &pieces, seed, &executable, &interrupt)?;
     let started = jiff::Timestamp::now().to_string();
 
@@ -56,6 +63,7 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
         tool: Tool { name: "tearproof".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
         host: describe_host(&directories),
         seed,
+        options: options.to_repeat(),
         started,
         elapsed_ms: begun.elapsed().as_millis() as u64,
         interrupted: interrupt.raised(),
@@ -112,10 +120,20 @@ fn assemble(
     scenarios
 }
 
+/// Only whoever wrote a program knows which of its files are meant to stay.
+const KEEPS_HINT: &str =
+    "; a file that is meant to stay is declared in the definition, for example `keeps = [\"*.lock\"]`";
+
 /// Takes what one engine brought under one hazard into the strategy's row.
 fn take(row: &mut StrategyRun, measured: Measured, hazard: Hazard, engine: Engine) {
+    let own = row.origin == Origin::Command;
     row.verdicts.extend(measured.cells.into_iter().map(|mut cell| {
         cell.claimed = row.claims.contains(&Claim::new(cell.guarantee, cell.hazard));
+        if own && cell.guarantee == Guarantee::NoResidue {
+            for anomaly in &mut cell.anomalies {
+                anomaly.witness.explanation += KEEPS_HINT;
+            }
+        }
         cell
     }));
     // Cost is that of the undisturbed run.
@@ -128,20 +146,21 @@ fn take(row: &mut StrategyRun, measured: Measured, hazard: Hazard, engine: Engin
     row.problems.extend(measured.problems);
 }
 
-/// Prints the table, writes `run.json`, and keeps the witnesses.
+/// Prints the table, then writes `run.json` and keeps the witnesses: what was found out is told even where
+/// there is no room to keep it, and kept even where nobody listens.
 fn finish(run: &Run, options: &RunOptions, color: bool) -> Result<(), Failure> {
     let path = options.out.join("run.json");
-    let json = tearproof_reports::json::to_json(run);
-    fs::write(&path, json).with_context(|| format!("writing {}", path.display()))?;
     let style = terminal::Style { width: terminal_width(), color };
     let details = if options.full { terminal::Details::Full } else { terminal::Details::Summary };
-    print(&terminal::render(run, style, details, Some(&path)))?;
+    let printed = print(&terminal::render(run, style, details, Some(&path)));
+    let json = tearproof_reports::json::to_json(run);
+    result_file::write(&path, |out| out.write_all(json.as_bytes()))?;
     if options.keep {
         for path in regressions::keep(options.regressions.as_deref(), run)? {
             eprintln!("kept {}", path.display());
         }
     }
-    Ok(())
+    printed
 }
 
 /// Columns of the terminal, within what the tables are made for.
@@ -150,21 +169,29 @@ pub fn terminal_width() -> usize {
     size.ok().filter(|&columns| columns > 0).unwrap_or(100).clamp(80, 120)
 }
 
+/// The directories that were asked for, each once.
 fn directories(wanted: &[PathBuf]) -> Result<Vec<Directory>, Failure> {
     let here = [PathBuf::from(".")];
-    let wanted = if wanted.is_empty() { &here[..] } else { wanted };
-    wanted
-        .iter()
-        .map(|path| {
-            let usage =
-                |what: String| Failure::usage(what, "give a directory that you can write to, with --dir DIR");
-            let path = fs::canonicalize(path)
-                .map_err(|error| usage(format!("the state directory {}: {error}", path.display())))?;
-            let filesystem = host::file_system(&path)
-                .map_err(|error| usage(format!("the state directory {}: {error}", path.display())))?;
-            Ok(Directory { path: path.to_string_lossy().into_owned(), filesystem })
-        })
-        .collect()
+    let asked = !wanted.is_empty();
+    let wanted = if asked { wanted } else { &here[..] };
+    let mut directories: Vec<Directory> = Vec::new();
+    for named in wanted {
+        let unusable = |error: io::Error| {
+            let hint = "give a directory that you can write to, with --dir DIR";
+            Failure::at_path("using for state directories", named, &error, hint)
+        };
+        let path = fs::canonicalize(named).map_err(unusable)?;
+        if !path.is_dir() {
+            return Err(unusable(io::ErrorKind::NotADirectory.into()));
+        }
+        let filesystem = host::file_system(&path).map_err(unusable)?;
+        let path = path.to_string_lossy().into_owned();
+        if !directories.iter().any(|known| known.path == path) {
+            let named = named.to_string_lossy().into_owned();
+            directories.push(Directory { path, filesystem, named: asked.then_some(named) });
+        }
+    }
+    Ok(directories)
 }
 
 fn describe_host(directories: &[Directory]) -> Host {

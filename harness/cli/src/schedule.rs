@@ -52,7 +52,9 @@ impl Schedule {
     /// # Errors
     /// Bad usage, or the errors of a definition.
     pub fn new(options: &RunOptions) -> Result<Self, Failure> {
-        let scenarios = load(&options.scenarios)?;
+        let names = once(&options.scenarios);
+        let scenarios = load(&names)?;
+        check_names(&names, &scenarios)?;
         let mut entries = Vec::new();
         for (index, scenario) in scenarios.iter().enumerate() {
             for name in &scenario.strategies {
@@ -63,12 +65,7 @@ impl Schedule {
         }
         for wanted in &options.strategies {
             if !entries.iter().any(|entry| entry.strategy == *wanted) {
-                let known: Vec<&str> =
-                    scenarios.iter().flat_map(|scenario| &scenario.strategies).map(String::as_str).collect();
-                return Err(Failure::usage(
-                    format!("no chosen scenario compares a strategy `{wanted}`"),
-                    format!("it could be one of: {}", sorted(known).join(", ")),
-                ));
+                return Err(not_compared(wanted, &scenarios));
             }
         }
         if let Some(shard) = options.shard {
@@ -76,7 +73,7 @@ impl Schedule {
         }
         let from_file =
             |name: &String| definition::load_built_in(name, &Registry).is_none().then(|| name.clone());
-        let mut definitions: Vec<Option<String>> = options.scenarios.iter().map(from_file).collect();
+        let mut definitions: Vec<Option<String>> = names.iter().map(from_file).collect();
         definitions.resize(scenarios.len(), None);
         Ok(Self { scenarios, definitions, entries })
     }
@@ -84,6 +81,82 @@ impl Schedule {
 
 fn part(entries: Vec<Entry>, shard: Shard) -> Vec<Entry> {
     entries.into_iter().enumerate().filter(|(index, _)| shard.has(*index)).map(|(_, entry)| entry).collect()
+}
+
+/// Scenarios by name and definitions by path, each once however often and however it was named.
+fn once(wanted: &[String]) -> Vec<String> {
+    let place = |name: &String| match definition::load_built_in(name, &Registry) {
+        Some(_) => PathBuf::from(name),
+        None => std::fs::canonicalize(name).unwrap_or_else(|_| PathBuf::from(name)),
+    };
+    let mut seen = Vec::new();
+    let mut names = Vec::new();
+    for name in wanted {
+        let place = place(name);
+        if !seen.contains(&place) {
+            seen.push(place);
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+/// Results are told apart by the names of scenarios.
+fn check_names(names: &[String], scenarios: &[Scenario]) -> Result<(), Failure> {
+    for (index, (name, scenario)) in names.iter().zip(scenarios).enumerate() {
+        if let Some(earlier) = scenarios[..index].iter().position(|other| other.name == scenario.name) {
+            return Err(Failure::usage(
+                format!("{} and {name} are both called `{}`", names[earlier], scenario.name),
+                "give one of them another `name`, or run one after the other",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Why a strategy is not among those that the chosen scenarios compare, and what was probably meant.
+fn not_compared(wanted: &str, scenarios: &[Scenario]) -> Failure {
+    let compared =
+        sorted(scenarios.iter().flat_map(|scenario| &scenario.strategies).map(String::as_str).collect());
+    let Some(strategy) = tearproof_scenarios::strategy(wanted) else {
+        let message = format!("no chosen scenario compares a strategy `{wanted}`");
+        let built_in = tearproof_scenarios::strategies().iter().map(|strategy| strategy.info().name);
+        let near = definition::nearest(wanted, compared.iter().copied().chain(built_in));
+        let meant = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+        return Failure::usage(message, format!("{meant}compared are: {}", compared.join(", ")));
+    };
+    let names = |scenarios: &[&Scenario]| {
+        scenarios.iter().map(|scenario| format!("`{}`", scenario.name)).collect::<Vec<_>>().join(", ")
+    };
+    let objects = strategy.info().objects;
+    let unfit: Vec<&Scenario> =
+        scenarios.iter().filter(|scenario| !objects.contains(&scenario.state.object)).collect();
+    let message = if unfit.len() == scenarios.len() {
+        let kept: Vec<&str> = objects.iter().map(|object| object.name()).collect();
+        let asked = sorted(scenarios.iter().map(|scenario| scenario.state.object.name()).collect());
+        format!(
+            "`{wanted}` keeps a {}, and the object of {} is a {}",
+            kept.join(" or a "),
+            names(&unfit),
+            asked.join(" or a ")
+        )
+    } else {
+        let fit: Vec<&Scenario> =
+            scenarios.iter().filter(|scenario| objects.contains(&scenario.state.object)).collect();
+        format!("`{wanted}` is built in, but {} does not compare it", names(&fit))
+    };
+    let all = built_in().unwrap_or_default();
+    let elsewhere: Vec<&Scenario> =
+        all.iter().filter(|scenario| scenario.strategies.iter().any(|name| name == wanted)).collect();
+    let hint = if elsewhere.is_empty() {
+        "name it under `strategies` in a definition of your own".to_owned()
+    } else {
+        format!(
+            "it is compared in {}; or name it under `strategies` in a definition of your own",
+            names(&elsewhere)
+        )
+    };
+    Failure::usage(message, hint)
 }
 
 fn sorted(mut names: Vec<&str>) -> Vec<&str> {
@@ -119,13 +192,15 @@ pub fn load_one(name: &str) -> Result<Scenario, Failure> {
     let path = Path::new(name);
     if !name.ends_with(".toml") && !path.exists() {
         let known: Vec<&str> = definition::built_in().iter().map(|(known, _)| *known).collect();
+        let near = definition::nearest(name, known.iter().copied());
+        let meant = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
         return Err(Failure::usage(
             format!("there is no scenario `{name}`"),
-            format!("built in: {}; or give the path of a definition, FILE.toml", known.join(", ")),
+            format!("{meant}built in: {}; or give the path of a definition, FILE.toml", known.join(", ")),
         ));
     }
     let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::usage(format!("reading {name}: {error}"), "give the path of a definition")
+        Failure::at_path("reading", path, &error, "give the path of a definition, FILE.toml")
     })?;
     let directory = std::path::absolute(path).ok().and_then(|path| path.parent().map(PathBuf::from));
     let directory = directory.unwrap_or_else(|| PathBuf::from("."));
@@ -142,8 +217,10 @@ fn entry(index: usize, scenario: &Scenario, name: &str) -> Entry {
         (None, None) => (Origin::BuiltIn, Vec::new(), false),
     };
     let claims = meant_for(scenario.state.object, claims);
-    // Plain concurrency, what the scenario asks for, and whatever a user's own program promises.
-    let promised = |hazard| origin == Origin::Command && claims.iter().any(|claim| claim.hazard == hazard);
+    // Plain concurrency, what the scenario asks for, and whatever a user's own program promises: all
+    // strategies of its definition are then put to that, since half a comparison is none.
+    let compared = |name: &String| scenario.program(name).into_iter().flat_map(|program| &program.claims);
+    let promised = |hazard| scenario.strategies.iter().flat_map(compared).any(|claim| claim.hazard == hazard);
     let wanted = |hazard: &Hazard| match *hazard {
         Hazard::Concurrency => true,
         Hazard::Pause | Hazard::Kill => scenario.require.hazards.contains(hazard) || promised(*hazard),
@@ -197,6 +274,48 @@ mod tests {
         assert_eq!(meant_for(Object::Set, vec![linearizable]), []);
         assert_eq!(meant_for(Object::Register, vec![linearizable]), [linearizable]);
         assert_eq!(meant_for(Object::Set, vec![linearizable, kept]), [linearizable, kept]);
+    }
+
+    fn comparison() -> Scenario {
+        let text = r#"
+name = "mine"
+summary = "two programs and a built-in strategy"
+source = "a test"
+strategies = ["first", "second", "temp-rename"]
+[state]
+file = "state.json"
+object = "register"
+[[client]]
+role = "writer"
+does = { write = 1 }
+[strategy.first]
+worker = ["first"]
+claims = ["atomic-reads@kill"]
+[strategy.second]
+worker = ["second"]
+"#;
+        definition::parse("mine.toml", text, Path::new("."), &Registry).expect("a definition")
+    }
+
+    #[test]
+    fn what_one_program_promises_to_survive_all_strategies_of_its_definition_are_put_to() {
+        let mut scenario = comparison();
+        let hazards = |scenario: &Scenario| {
+            scenario.strategies.iter().map(|name| entry(0, scenario, name).hazards).collect::<Vec<_>>()
+        };
+        assert_eq!(hazards(&scenario), vec![vec![Hazard::Concurrency, Hazard::Kill]; 3]);
+        scenario.programs[0].claims.clear();
+        assert_eq!(hazards(&scenario), vec![vec![Hazard::Concurrency]; 3]);
+    }
+
+    #[test]
+    fn scenarios_that_are_named_twice_run_once_and_two_of_one_name_do_not_run() {
+        let wanted = ["index", "progress", "index"].map(str::to_owned);
+        assert_eq!(once(&wanted), ["index", "progress"]);
+        let two = [comparison(), comparison()];
+        let names = ["a.toml", "b.toml"].map(str::to_owned);
+        assert!(check_names(&names, &two).is_err());
+        assert!(check_names(&names[..1], &two[..1]).is_ok());
     }
 
     #[test]

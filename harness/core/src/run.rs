@@ -22,6 +22,10 @@ pub struct Run {
     pub host: Host,
     /// Everything random came from this.
     pub seed: u64,
+    /// The arguments that running a part of it again has to repeat beside scenario, strategy, directory
+    /// and seed, for example `--budget`, `30s`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
     /// When it began: RFC 3339.
     pub started: String,
     /// How long it took in milliseconds.
@@ -72,6 +76,9 @@ pub struct Directory {
     pub path: String,
     /// Type of the file system.
     pub filesystem: String,
+    /// How it was named by whoever asked for it; absent where nobody named a directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<String>,
 }
 
 /// One scenario of a run.

@@ -169,7 +169,7 @@ fn at_100_columns() {
     exit        1: 1 claim was violated
     everything  target/tearproof/run.json
     more        --full shows every witness at full length
-    again       tearproof run SCENARIO --strategy NAME --seed 7
+    again       tearproof run index --strategy NAME --seed 7
     "#);
 }
 
@@ -263,7 +263,7 @@ fn at_80_columns() {
     exit        0: every claim that was looked at held
     everything  target/tearproof/run.json
     more        --full shows every witness at full length
-    again       tearproof run SCENARIO --strategy NAME --seed 7
+    again       tearproof run index --strategy NAME --seed 7
     "#);
 }
 
@@ -366,10 +366,39 @@ fn runs_in_several_directories_are_told_apart() {
     {
         scenario.filesystem = filesystem.to_owned();
         scenario.directory = path.to_owned();
-        let directory = Directory { path: path.to_owned(), filesystem: filesystem.to_owned() };
+        let directory = Directory { path: path.to_owned(), filesystem: filesystem.to_owned(), named: None };
         run.host.directories.push(directory);
     }
-    let shown = shown(&run, 100, Details::Summary);
-    assert!(shown.contains("index on tmpfs  use flock-sibling"), "{shown}");
-    assert!(shown.contains("--strategy cas-versioned-link --dir /dev/shm --seed 7"), "{shown}");
+    let told = shown(&run, 100, Details::Summary);
+    assert!(told.contains("index on tmpfs  use flock-sibling"), "{told}");
+    assert!(told.contains("--strategy cas-versioned-link --dir /dev/shm --seed 7"), "{told}");
+    // Two of one type have only their paths.
+    run.scenarios[0].filesystem = "tmpfs".to_owned();
+    let told = shown(&run, 100, Details::Summary);
+    assert!(told.contains("index on /dev/shm  use") && told.contains("index on /work  "), "{told}");
+}
+
+#[test]
+fn a_command_runs_the_same_again_as_it_was_run() {
+    let mut run = sample::run(vec![sample::index()]);
+    assert_eq!(
+        super::command(&run, Some(&run.scenarios[0]), Some("mine")),
+        "tearproof run index --strategy mine --seed 7"
+    );
+    let named = Some("/mnt/my disk".to_owned());
+    let place = Directory { path: "/mnt/my disk".to_owned(), filesystem: "ext4".to_owned(), named };
+    run.host.directories.push(place);
+    run.options = ["--engine", "explore", "--budget", "30s"].map(str::to_owned).to_vec();
+    run.scenarios[0].directory = "/mnt/my disk".to_owned();
+    run.scenarios[0].definition = Some("stores/mine.toml".to_owned());
+    assert_eq!(
+        super::command(&run, Some(&run.scenarios[0]), None),
+        "tearproof run stores/mine.toml --strategy NAME --dir '/mnt/my disk' --engine explore --budget 30s --seed 7"
+    );
+    run.scenarios[0].strategies.truncate(1);
+    let only = run.scenarios[0].strategies[0].name.clone();
+    let again = format!("run stores/mine.toml --strategy {only} --dir '/mnt/my disk'");
+    assert!(shown(&run, 400, Details::Summary).contains(&again));
+    run.scenarios.push(sample::index());
+    assert!(super::command(&run, None, None).starts_with("tearproof run SCENARIO --strategy NAME --dir"));
 }

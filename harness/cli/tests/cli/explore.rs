@@ -21,7 +21,8 @@ fn cells(run: &Value) -> Vec<(String, String, &Value)> {
 }
 
 fn explore(place: &Place, scenario: &str, strategies: &[&str]) -> Value {
-    let mut arguments = vec!["run", scenario, "--engine", "explore", "--budget", "60s", "--seed", "1"];
+    let mut arguments = vec!["run", scenario, "--engine", "explore", "--hazard", "concurrency"];
+    arguments.extend(["--budget", "60s", "--seed", "1"]);
     for strategy in strategies {
         arguments.extend(["--strategy", strategy]);
     }
@@ -125,7 +126,8 @@ fn any_number_of_shards_comes_to_the_same_result() {
     let strategies = ["temp-rename", "flock-sibling", "flock-replaced-file", "ofd-lock", "posix-lock"];
     let explored = |shards: &str| {
         let place = Place::new();
-        let mut arguments = vec!["run", "index", "--engine", "explore", "--budget", "60s", "--seed", "1"];
+        let mut arguments = vec!["run", "index", "--engine", "explore", "--hazard", "concurrency"];
+        arguments.extend(["--budget", "60s", "--seed", "1"]);
         arguments.extend(strategies.iter().flat_map(|strategy| ["--strategy", strategy]));
         arguments.extend(["--shards", shards]);
         let finished = place.run(&arguments);
@@ -149,6 +151,7 @@ fn limits_are_kept_and_told() {
     let place = Place::new();
     let explored = |limit: [&str; 2]| {
         let mut arguments = vec!["run", "index", "--engine", "explore", "--strategy", "temp-rename"];
+        arguments.extend(["--hazard", "concurrency"]);
         arguments.extend(limit);
         let finished = place.run(&arguments);
         assert_eq!(finished.code(), 0, "{}{}", finished.stdout(), finished.stderr());
@@ -175,6 +178,8 @@ fn of_what_is_too_much_to_run_a_sample_is_taken_that_says_what_it_may_have_misse
             "explore",
             "--strategy",
             "cas-versioned-link",
+            "--hazard",
+            "concurrency",
             "--executions",
             "30",
             "--seed",

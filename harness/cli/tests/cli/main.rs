@@ -1,8 +1,10 @@
 //! The command as its users meet it: real processes, real signals, real files.
 
 mod command;
+mod documents;
 mod explore;
 mod fates;
+mod own_programs;
 mod regressions;
 mod results;
 mod signals;

@@ -2,7 +2,8 @@
 //! measured is lost.
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::command::{Place, verdicts};
@@ -140,32 +141,102 @@ fn a_state_file_that_somebody_deletes_is_seen_as_missing() {
     assert_eq!(place.left_behind(), Vec::<String>::new());
 }
 
+/// A tmpfs that is soon full.
+struct SmallDisk {
+    place: PathBuf,
+}
+
+impl SmallDisk {
+    /// Mounts one, where this machine lets us.
+    fn mount(place: &Path, size: &str) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            println!("not shown here: only root can mount the small tmpfs that this needs");
+            return None;
+        }
+        let options = format!("size={size}");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(place)
+            .status()
+            .is_ok_and(|status| status.success());
+        if !mounted {
+            println!("not shown here: this machine does not let root mount a tmpfs");
+        }
+        mounted.then(|| Self { place: place.to_owned() })
+    }
+
+    /// Unmounts it, which fails while anything on it is open.
+    fn unmount(&self) -> bool {
+        Command::new("umount").arg(&self.place).status().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // What a failed test leaves open goes when it is closed.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.place).stderr(Stdio::null()).status();
+    }
+}
+
 #[test]
 fn a_full_file_system_is_reported_and_ends_well() {
     let place = Place::new();
     let small = place.path().join("small");
     std::fs::create_dir(&small).expect("a directory");
-    if !rustix::process::geteuid().is_root() {
-        println!("not shown here: only root can mount the small tmpfs that this needs");
-        return;
-    }
-    let mounted = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
-        .arg(&small)
-        .status()
-        .is_ok_and(|status| status.success());
-    if !mounted {
-        println!("not shown here: this machine does not let root mount a tmpfs");
-        return;
-    }
+    let Some(mounted) = SmallDisk::mount(&small, "64k") else { return };
     let text = definition("temp-rename", "[stress]\nseconds = 0.3").replace("1 KiB", "48 KiB");
     place.file("mine.toml", &text);
     let finished = place.run(&["run", "mine.toml", "--dir", "small"]);
-    let unmounted =
-        std::process::Command::new("umount").arg(&small).status().is_ok_and(|status| status.success());
-    assert!(unmounted, "something was left open on the file system");
+    assert!(mounted.unmount(), "something was left open on the file system");
     assert!(matches!(finished.code(), 0 | 1 | 3), "{}", finished.stderr());
     assert!(place.run_json().to_string().contains("No space left on device"), "{}", finished.stdout());
+}
+
+const ONE: [&str; 6] = ["run", "progress", "--strategy", "temp-rename", "--budget", "1s"];
+
+#[test]
+fn a_result_that_cannot_be_kept_is_printed_all_the_same() {
+    let place = Place::new();
+    // In the way of the file is something that cannot be replaced by one.
+    std::fs::create_dir_all(place.path().join("target/tearproof/run.json/in-the-way")).expect("a directory");
+    let finished = place.run(&ONE);
+    assert_eq!(finished.code(), 4, "{}", finished.stderr());
+    assert!(finished.stdout().contains("temp-rename"), "the table is lost: {}", finished.stdout());
+    assert_eq!(finished.stderr().matches("run.json").count(), 1, "{}", finished.stderr());
+}
+
+#[test]
+fn a_full_disk_costs_neither_the_table_nor_the_result_of_the_run_before() {
+    let place = Place::new();
+    let out = place.path().join("out");
+    std::fs::create_dir(&out).expect("a directory");
+    let Some(mounted) = SmallDisk::mount(&out, "256k") else { return };
+    let arguments = [&ONE[..], &["--out", "out"]].concat();
+    assert_eq!(place.run(&arguments).code(), 0);
+    let before = std::fs::read(out.join("run.json")).expect("the result of the run before");
+    let filler = std::fs::File::create(out.join("filler")).expect("a file");
+    let mut filler = std::io::BufWriter::with_capacity(1, filler);
+    while std::io::Write::write_all(&mut filler, b"full").is_ok() {}
+    let finished = place.run(&arguments);
+    let after = std::fs::read(out.join("run.json")).expect("the result of the run before");
+    let names = std::fs::read_dir(&out).expect("the directory").count();
+    drop(filler);
+    drop(mounted);
+    assert_eq!(finished.code(), 4, "{}", finished.stderr());
+    assert!(finished.stderr().contains("No space left on device"), "{}", finished.stderr());
+    assert!(finished.stdout().contains("temp-rename"), "the table is lost: {}", finished.stdout());
+    assert!(before == after, "the result of the run before is not what it was");
+    assert_eq!(names, 2, "something was left behind");
+}
+
+#[test]
+fn results_that_can_go_nowhere_are_noticed_before_anything_runs() {
+    let place = Place::new();
+    let began = Instant::now();
+    let finished = place.run(&["run", "--out", "/proc/out"]);
+    assert_eq!(finished.code(), 4, "{}", finished.stderr());
+    assert!(finished.stderr().contains("/proc/out"), "{}", finished.stderr());
+    assert!(began.elapsed() < Duration::from_secs(20), "the whole run came first");
 }
 
 #[test]
@@ -195,9 +266,56 @@ fn an_unknown_scenario_or_strategy_is_told_with_what_there_is() {
     let scenario = place.run(&["run", "progess"]);
     assert_eq!(scenario.code(), 2);
     assert!(scenario.stderr().contains("progress"), "{}", scenario.stderr());
+    assert!(scenario.stderr().contains("did you mean `progress`?"), "{}", scenario.stderr());
     let strategy = place.run(&["run", "progress", "--strategy", "temp-renam"]);
     assert_eq!(strategy.code(), 2);
-    assert!(strategy.stderr().contains("temp-rename"), "{}", strategy.stderr());
+    assert!(strategy.stderr().contains("did you mean `temp-rename`?"), "{}", strategy.stderr());
+    let lock = place.run(&["run", "progress", "--strategy", "lock-flock"]);
+    assert_eq!(lock.code(), 2);
+    let said: String = lock.stderr().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("`lock-flock` keeps a lock, and the object of `progress` is a register"), "{said}");
+    assert!(said.contains("`run-lock`"), "{said}");
+}
+
+#[test]
+fn a_path_that_cannot_be_used_is_named_once_and_the_exit_code_says_whose_fault_it_is() {
+    let place = Place::new();
+    let file = place.file("some-file", "{}");
+    let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+    // What was misspelt, or is of another kind than was meant.
+    for arguments in [
+        &["check", "."][..],
+        &["check", "some-where"],
+        &["run", "progress", "--dir", "some-where"],
+        &["run", "progress", "--dir", &name],
+        &["run", "progress", "--out", &name],
+        &["run", "some-where.toml"],
+    ] {
+        let finished = place.run(arguments);
+        assert_eq!(finished.code(), 2, "{arguments:?}: {}", finished.stderr());
+        let named = finished.stderr().matches("some-").count();
+        assert_eq!(named, usize::from(arguments[1] != "."), "{arguments:?}: {}", finished.stderr());
+    }
+    // What the system does not let anybody do.
+    for arguments in [["run", "progress", "--dir", "/proc"], ["run", "progress", "--out", "/proc/some-out"]] {
+        let finished = place.run(&arguments);
+        assert_eq!(finished.code(), 4, "{arguments:?}: {}", finished.stderr());
+        assert_eq!(finished.stderr().matches(arguments[3]).count(), 1, "{}", finished.stderr());
+        assert!(finished.stderr().contains("help: "), "{}", finished.stderr());
+    }
+}
+
+#[test]
+fn what_is_named_twice_runs_once() {
+    let place = Place::new();
+    place.file("mine.toml", &definition("temp-rename", "[stress]\nseconds = 0.3"));
+    let finished = place.run(&["run", "mine.toml", "./mine.toml", "--dir", ".", "--dir", "./."]);
+    assert_eq!(finished.code(), 0, "{}", finished.stderr());
+    assert_eq!(place.run_json()["scenarios"].as_array().map(Vec::len), Some(1));
+    place.file("other.toml", &definition("temp-rename", ""));
+    let finished = place.run(&["run", "mine.toml", "other.toml"]);
+    assert_eq!(finished.code(), 2);
+    assert!(finished.stderr().contains("both called `mine`"), "{}", finished.stderr());
 }
 
 #[test]

@@ -24,7 +24,7 @@ use super::process::{Interruption, Process, describe};
 use super::settings::Settings;
 use super::slot::ChildSlot;
 use super::template::{Places, mentions};
-use super::worker::START_ATTEMPTS;
+use super::worker::{START_ATTEMPTS, killed_by_the_harness};
 
 /// The kernel's limit on one argument, its final zero included (MAX_ARG_STRLEN).
 const ARGUMENT_LIMIT: usize = 128 * 1024;
@@ -107,22 +107,20 @@ impl CommandClient {
         };
         self.failed_starts = 0;
         let outcome = process.finish(settings.line_limit, allowed);
-        let pid = process.pid();
         let exit = process.reap();
         let title = &settings.title;
         let stderr = process.stderr_suffix();
         let unknown = |failure, what: String| {
-            Err(StrategyError::Unknown {
-                failure,
-                message: format!("{title}: {operation} (pid {pid}) {what}{stderr}"),
-            })
+            Err(StrategyError::Unknown { failure, message: format!("{title}: {operation} {what}{stderr}") })
         };
         let Some(exit) = exit else { return unknown(Failure::Error, "is gone".to_owned()) };
+        if exit.killed_by_hazard && exit.status.code().is_none() {
+            return Err(killed_by_the_harness(operation));
+        }
         match outcome {
             Ok(()) => {}
-            Err(_) if exit.killed_by_hazard => {}
             Err(Interruption::TimedOut) => {
-                return unknown(Failure::TimedOut, format!("did not end within {} ms", allowed.as_millis()));
+                return unknown(Failure::TimedOut, format!("did not end within {allowed:?}"));
             }
             Err(other) => return unknown(Failure::Error, settings.explain(&other)),
         }
@@ -135,10 +133,7 @@ impl CommandClient {
                 Err(StrategyError::Failed { failure, message })
             }
             Some(_) => unknown(Failure::Error, describe(exit.status)),
-            None => {
-                let by = if exit.killed_by_hazard { " by the harness" } else { "" };
-                unknown(Failure::Killed, format!("{}{by}", describe(exit.status)))
-            }
+            None => unknown(Failure::Killed, describe(exit.status)),
         }
     }
 

@@ -25,6 +25,7 @@ mod tests;
 mod worker;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tearproof_core::object::Object;
 use tearproof_core::scenario::{Lifetime, Program, ProgramForm};
@@ -32,6 +33,7 @@ use tearproof_core::set::SetDocument;
 use tearproof_core::strategy::{Client, ClientContext, Strategy, StrategyError, StrategyInfo};
 
 pub use serve::serve_stdio;
+pub(crate) use settings::{OWN_EXECUTABLE, START_TIMEOUT};
 pub use slot::ChildSlot;
 
 use command::CommandClient;
@@ -47,6 +49,7 @@ pub struct ProgramStrategy {
     seed: u64,
     opaque: bool,
     verbose: bool,
+    start_timeout: Duration,
     info: &'static StrategyInfo,
 }
 
@@ -77,7 +80,9 @@ impl ProgramStrategy {
             // Nobody knows, and a hazard that was left out would be a pass that nobody earned.
             timed: true,
         }));
-        Self { program: program.clone(), lifetime, object, seed, opaque: false, verbose: false, info }
+        let start_timeout = START_TIMEOUT;
+        let program = program.clone();
+        Self { program, lifetime, object, seed, opaque: false, verbose: false, start_timeout, info }
     }
 
     /// Says that the state file has a shape of its own: the harness never reads it itself, and the
@@ -85,6 +90,12 @@ impl ProgramStrategy {
     #[must_use]
     pub fn opaque(self, opaque: bool) -> Self {
         Self { opaque, ..self }
+    }
+
+    /// Says how long a worker may take to greet; [`START_TIMEOUT`] is the least.
+    #[must_use]
+    pub(crate) fn start_within(self, allowed: Duration) -> Self {
+        Self { start_timeout: allowed.max(START_TIMEOUT), ..self }
     }
 
     /// Shows what the program writes to its standard error on ours, as it comes.
@@ -97,13 +108,20 @@ impl ProgramStrategy {
     /// for the session is started here and now.
     ///
     /// # Errors
-    /// When the program cannot be started or does not become ready. The message names the command,
-    /// how it ended, and the last line of its standard error.
+    /// When the program cannot be started or does not become ready, once or, where trying again may
+    /// help, several times. The message names the command, how it ended, and the last line of its
+    /// standard error.
     pub fn open(&self, context: &ClientContext) -> Result<(Box<dyn Client>, Arc<ChildSlot>), StrategyError> {
         let slot = Arc::new(ChildSlot::default());
         let settings = |command: &[String]| -> Result<Settings, StrategyError> {
             let settings = Settings::new(&self.program, command, context, self.seed)?;
-            Ok(Settings { verbose: self.verbose, opaque: self.opaque, object: self.object, ..settings })
+            Ok(Settings {
+                verbose: self.verbose,
+                opaque: self.opaque,
+                object: self.object,
+                start_timeout: self.start_timeout,
+                ..settings
+            })
         };
         let client: Box<dyn Client> = match &self.program.form {
             ProgramForm::Worker { command } => {

@@ -39,7 +39,6 @@ const CLOSING_GRACE: Duration = Duration::from_millis(200);
 /// A child with its pipes. Dropping it kills and reaps it.
 pub(super) struct Process {
     slot: Arc<ChildSlot>,
-    pid: u32,
     stdin: Option<File>,
     stdout: File,
     stderr: Option<File>,
@@ -164,7 +163,6 @@ impl Process {
             .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         Ok(Self {
             slot: Arc::clone(slot),
-            pid,
             stdin,
             stdout,
             stderr,
@@ -173,11 +171,6 @@ impl Process {
             chunk: vec![0; CHUNK].into_boxed_slice(),
             tail: StderrTail::new(verbose),
         })
-    }
-
-    /// The number of the process.
-    pub fn pid(&self) -> u32 {
-        self.pid
     }
 
     /// Looks, without waiting, whether the process lives and has printed nothing.

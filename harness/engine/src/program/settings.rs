@@ -12,9 +12,12 @@ use tearproof_core::strategy::{ClientContext, StrategyError};
 
 use super::process::Interruption;
 
-/// No program may take less than this to become ready before it is called stuck: interpreters on
-/// a loaded machine are slow to start.
-const START_TIMEOUT_MIN: Duration = Duration::from_secs(10);
+/// How long a program may take to greet unless more is allowed: interpreters on a loaded machine are
+/// slow to start.
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How the harness names its own executable, where a built-in strategy runs in a process of its own.
+pub(crate) const OWN_EXECUTABLE: &str = "/proc/self/exe";
 
 /// A line, or the output of a command, may be this long in any case.
 const LINE_LIMIT_MIN: usize = 64 << 20;
@@ -22,7 +25,7 @@ const LINE_LIMIT_MIN: usize = 64 << 20;
 /// A program in the surroundings of one client.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
-    /// How messages call it: its name and its command.
+    /// How messages call it: its name, and its command unless that is the harness's own.
     pub title: String,
     /// Where it runs.
     pub directory: PathBuf,
@@ -62,6 +65,9 @@ impl Settings {
         Ok(Self {
             title: match command {
                 [] => format!("`{}`", program.name),
+                [first, ..] if first == OWN_EXECUTABLE => {
+                    format!("`{}` (in a process of its own)", program.name)
+                }
                 words => format!("`{}` ({})", program.name, words.join(" ")),
             },
             directory: program.directory.clone(),
@@ -72,7 +78,7 @@ impl Settings {
             client: context.client,
             seed,
             timeout: program.timeout,
-            start_timeout: program.timeout.max(START_TIMEOUT_MIN),
+            start_timeout: START_TIMEOUT,
             line_limit: line_limit(context),
             verbose: false,
             opaque: false,

@@ -6,10 +6,14 @@
 //! dead beforehand is replaced without the operation noticing, unless it held a lock.
 //!
 //! A worker that cannot be started fails the operation. After [`START_ATTEMPTS`] failures in a row
-//! the client gives up for good; [`ChildSlot::defunct`] says so.
+//! the client gives up for good; [`ChildSlot::defunct`] says so. One that never greeted in time is not
+//! tried again: each attempt would cost all of that time.
+//!
+//! Messages name neither processes nor requests by number, so that equal ones are seen to be equal.
 
 use std::ffi::OsString;
 use std::fmt::Write;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +47,8 @@ pub(super) struct WorkerClient {
     /// Whether the process holds the lock, so that no other process can release it.
     holding: bool,
     failed_starts: u32,
+    /// Whether a process of this client has ever become ready.
+    has_greeted: bool,
     next_id: u64,
     /// The request on its way; kept so that its memory is used again.
     request: Vec<u8>,
@@ -70,11 +76,16 @@ impl WorkerClient {
             worker: None,
             holding: false,
             failed_starts: 0,
+            has_greeted: false,
             next_id: 1,
             request: Vec::new(),
         };
         if lifetime == Lifetime::Session {
-            client.start()?;
+            while let Err(error) = client.start() {
+                if client.slot.defunct().is_some() {
+                    return Err(error);
+                }
+            }
         }
         Ok(client)
     }
@@ -138,7 +149,7 @@ impl WorkerClient {
 
     /// Makes sure that there is a process which waits for a request.
     fn find_worker(&mut self, operation: Operation, held: bool) -> Result<(), StrategyError> {
-        let Some(worker) = &mut self.worker else { return self.start() };
+        let Some(worker) = &mut self.worker else { return self.start_for(operation) };
         let state = worker.process.check_idle();
         match state {
             Ok(()) if worker.process.output.is_empty() => Ok(()),
@@ -155,9 +166,19 @@ impl WorkerClient {
             }
             Err(_) => {
                 self.worker = None;
-                self.start()
+                self.start_for(operation)
             }
         }
+    }
+
+    /// Starts a process for an operation, which is cut short with it if a hazard strikes already then.
+    fn start_for(&mut self, operation: Operation) -> Result<(), StrategyError> {
+        self.start().map_err(|error| match error {
+            StrategyError::Failed { failure: Failure::Killed, .. } => {
+                certainly_not_applied(killed_by_the_harness(operation))
+            }
+            other => other,
+        })
     }
 
     /// Starts a process and exchanges greetings with it.
@@ -170,35 +191,38 @@ impl WorkerClient {
         let started = Process::start(&self.command, directory, true, self.settings.verbose, &self.slot);
         let mut process = match started {
             Ok(process) => process,
-            Err(error) => return Err(self.start_failed(self.settings.spawn_error(&self.command, &error))),
+            Err(error) => {
+                let message = self.settings.spawn_error(&self.command, &error);
+                return Err(self.start_failed(message, error.kind() == ErrorKind::NotFound));
+            }
         };
         write_hello(&mut self.request, self.settings.client, self.settings.seed);
         let limit = self.settings.start_timeout;
         let outcome = process.exchange(&self.request, &mut 0, self.settings.line_limit, limit);
+        let silent = matches!(outcome, Err(Interruption::TimedOut));
         let operations = match outcome {
             Ok(length) => {
                 let line: Vec<u8> = process.output.drain(..=length).collect();
-                greeting(&line[..length])
+                greeting(&line[..length]).map_err(|reason| format!("did not become ready: {reason}"))
             }
-            Err(interruption) => Err(match interruption {
-                Interruption::TimedOut => format!(
-                    "printed no complete line within {} ms; is its standard output flushed after every line?",
-                    limit.as_millis()
-                ),
-                other => self.settings.explain(&other),
-            }),
+            Err(Interruption::TimedOut) => Err(format!(
+                "did not greet within {limit:?}; it must print {{\"t\":\"ready\",\"proto\":{PROTOCOL},…}} on a \
+                 line and flush its standard output"
+            )),
+            Err(other) => Err(format!("did not become ready: {}", self.settings.explain(&other))),
         };
         match operations {
             Ok(operations) => {
                 process.forget_stderr();
                 self.worker = Some(Worker { process, operations });
+                self.has_greeted = true;
                 self.failed_starts = 0;
                 Ok(())
             }
             Err(reason) => {
                 let printed = excerpt(&process.output);
                 let exit = process.reap();
-                let mut message = format!("{title} did not become ready: {reason}");
+                let mut message = format!("{title} {reason}");
                 if let Some(exit) = exit {
                     // One that was still alive was killed just now, which is of no interest.
                     if exit.status.code().is_some() || exit.killed_by_hazard {
@@ -212,14 +236,17 @@ impl WorkerClient {
                 if exit.is_some_and(|exit| exit.killed_by_hazard) {
                     return Err(StrategyError::Failed { failure: Failure::Killed, message });
                 }
-                Err(self.start_failed(message))
+                Err(self.start_failed(message, silent && !self.has_greeted))
             }
         }
     }
 
-    fn start_failed(&mut self, message: String) -> StrategyError {
+    /// Takes note of a start that failed; `for_good` where another one would do no better.
+    fn start_failed(&mut self, message: String, for_good: bool) -> StrategyError {
         self.failed_starts += 1;
-        if self.failed_starts >= START_ATTEMPTS {
+        if for_good {
+            self.slot.give_up(&message);
+        } else if self.failed_starts >= START_ATTEMPTS {
             self.slot.give_up(&format!("{message} (given up after {START_ATTEMPTS} attempts)"));
         }
         StrategyError::failed(message)
@@ -241,8 +268,8 @@ impl WorkerClient {
                 return Ok(answer);
             }
             Ok(answer) => match answer.id {
-                Some(other) => format!("answered request {id} with \"id\":{other}"),
-                None => format!("answered request {id} without an \"id\""),
+                Some(_) => "answered with another \"id\" than that of the request".to_owned(),
+                None => "answered without the \"id\" of the request".to_owned(),
             },
             Err(error) => {
                 format!("printed {}, which is no answer ({error}); {LINE_HINT}", excerpt(&output[..length]))
@@ -289,8 +316,7 @@ impl WorkerClient {
             Interruption::TimedOut => (
                 Failure::TimedOut,
                 format!(
-                    "did not answer within {} ms; is its standard output flushed after every line?",
-                    allowed.as_millis()
+                    "did not answer within {allowed:?}; is its standard output flushed after every line?"
                 ),
             ),
             other => (Failure::Error, self.settings.explain(other)),
@@ -302,32 +328,24 @@ impl WorkerClient {
     /// that its end is the reason.
     fn broken(&mut self, operation: Operation, failure: Failure, reason: String) -> StrategyError {
         let mut message = format!("{} ", self.settings.title);
-        let mut failure = failure;
-        if let Some(mut worker) = self.worker.take() {
-            let pid = worker.process.pid();
-            let printed = excerpt(&worker.process.output);
-            let exit = worker.process.reap();
-            if exit.is_some_and(|exit| exit.killed_by_hazard) {
-                failure = Failure::Killed;
-            }
-            if reason.is_empty() {
-                let how = exit.map_or_else(|| "ended".to_owned(), |exit| describe(exit.status));
-                let by = if failure == Failure::Killed && exit.is_some_and(|exit| exit.killed_by_hazard) {
-                    " by the harness"
-                } else {
-                    ""
-                };
-                let _ = write!(message, "(pid {pid}) {how}{by} in the middle of {operation}");
-                if !worker.process.output.is_empty() {
-                    let _ = write!(message, " after it had printed {printed}");
-                }
-            } else {
-                let _ = write!(message, "(pid {pid}) {reason}, in {operation}");
-            }
-            message += &worker.process.stderr_suffix();
-        } else {
-            message += &reason;
+        let Some(mut worker) = self.worker.take() else {
+            return StrategyError::Unknown { failure, message: message + &reason };
+        };
+        let printed = excerpt(&worker.process.output);
+        let exit = worker.process.reap();
+        if exit.is_some_and(|exit| exit.killed_by_hazard) {
+            return killed_by_the_harness(operation);
         }
+        if reason.is_empty() {
+            let how = exit.map_or_else(|| "ended".to_owned(), |exit| describe(exit.status));
+            let _ = write!(message, "{how} in the middle of {operation}");
+            if !worker.process.output.is_empty() {
+                let _ = write!(message, " after it had printed {printed}");
+            }
+        } else {
+            let _ = write!(message, "{reason}, in {operation}");
+        }
+        message += &worker.process.stderr_suffix();
         StrategyError::Unknown { failure, message }
     }
 
@@ -388,6 +406,15 @@ impl Client for WorkerClient {
 impl Drop for WorkerClient {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// What became of an operation whose process was killed because a hazard wanted it: the same words
+/// whatever the program was about to say.
+pub(super) fn killed_by_the_harness(operation: Operation) -> StrategyError {
+    StrategyError::Unknown {
+        failure: Failure::Killed,
+        message: format!("killed by the harness in the middle of {operation}"),
     }
 }
 

@@ -9,7 +9,7 @@ use tearproof_core::claim::Hazard;
 use tearproof_core::document::{Format, TornKind};
 use tearproof_core::history::{Aftermath, Failure, History, Phase};
 use tearproof_core::object::{Object, Operation};
-use tearproof_core::scenario::{LockBefore, StateBefore};
+use tearproof_core::scenario::{ClientRole, Lifetime, LockBefore, StateBefore};
 use tearproof_core::set::SetDocument;
 
 use super::hazard::HazardSource;
@@ -59,7 +59,7 @@ impl Stage<'_> {
         execution: u32,
         length: Duration,
     ) -> Result<Executed, Trouble> {
-        let limits = &self.specification.plan.scenario.stress;
+        let hang = self.specification.plan.scenario.stress.hang;
         let dir = self.specification.execution_dir(execution);
         self.make_world(execution)?;
         session.number_clients();
@@ -89,7 +89,7 @@ impl Stage<'_> {
                 hazard.strike(session, &clients, &servers, done)?;
             } else {
                 hazard.relent(session);
-                if session.wait(&clients, done, end + limits.hang)? == Waited::Complete {
+                if session.wait(&clients, done, end + self.patience_of_operations())? == Waited::Complete {
                     break;
                 }
                 self.end_the_hanging(session, &clients, done)?;
@@ -101,7 +101,7 @@ impl Stage<'_> {
         hazard.relent(session);
 
         // Who serves in the place of a killed server may not be there yet.
-        session.wait(&servers, Moment::new(execution, Step::Serve), Instant::now() + limits.hang)?;
+        session.wait(&servers, Moment::new(execution, Step::Serve), Instant::now() + hang)?;
         let audit_ns = now_ns();
         let auditor = session.parts(|kind| kind == PartKind::Auditor);
         self.step_or_kill(session, execution, Step::Audit, &auditor)?;
@@ -252,16 +252,30 @@ impl Stage<'_> {
     ) -> Result<(), Trouble> {
         let moment = Moment::new(execution, step);
         session.control().advance(moment);
-        let hang = self.specification.plan.scenario.stress.hang;
-        match session.wait(who, moment, Instant::now() + hang)? {
+        let patience = self.specification.step_patience(who);
+        match session.wait(who, moment, Instant::now() + patience)? {
             Waited::Complete => Ok(()),
             Waited::Late => {
-                let late = who.iter().filter(|&&process| !session.has_completed(process, moment)).count();
-                let said = session.complaints();
-                Err(Trouble::Processes(format!(
-                    "{late} of {} processes did not reach step {step:?} within {hang:?} {said}",
-                    who.len()
-                )))
+                let late: Vec<usize> =
+                    who.iter().copied().filter(|&process| !session.has_completed(process, moment)).collect();
+                let first = late.first().map(|&process| self.specification.title(process));
+                let mut said = format!(
+                    "{} did not {} within {patience:?}",
+                    first.unwrap_or_else(|| "a process".to_owned()),
+                    match step {
+                        Step::Serve => "begin to serve",
+                        Step::Plant => "take the lock beforehand",
+                        Step::Open => "open the state",
+                        Step::Go | Step::Audit | Step::End => "do its part",
+                    }
+                );
+                if late.len() > 1 {
+                    said += &format!(", nor did {} others", late.len() - 1);
+                }
+                for line in session.complaints() {
+                    said += &format!("; {line}");
+                }
+                Err(Trouble::Processes(said))
             }
         }
     }
@@ -276,11 +290,23 @@ impl Stage<'_> {
     ) -> Result<(), Trouble> {
         let moment = Moment::new(execution, step);
         session.control().advance(moment);
-        let hang = self.specification.plan.scenario.stress.hang;
-        if session.wait(who, moment, Instant::now() + hang)? == Waited::Late {
+        let patience = self.specification.step_patience(who);
+        if session.wait(who, moment, Instant::now() + patience)? == Waited::Late {
             self.end_the_hanging(session, who, moment)?;
         }
         Ok(())
+    }
+
+    /// How long an operation that was begun in time may go on after that. Where each has a process of its
+    /// own, this one may have to greet first.
+    fn patience_of_operations(&self) -> Duration {
+        let fresh = |role: &ClientRole| role.lifetime == Lifetime::Operation;
+        if self.specification.plan.scenario.clients.iter().any(fresh) {
+            let clients: Vec<usize> = (0..self.specification.processes.len()).collect();
+            self.specification.step_patience(&clients)
+        } else {
+            self.specification.plan.scenario.stress.hang
+        }
     }
 
     fn end_the_hanging(

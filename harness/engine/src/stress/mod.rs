@@ -74,13 +74,30 @@ pub struct Measured {
     pub errors: Vec<ErrorCount>,
     /// What went wrong in the harness's own house.
     pub problems: Vec<String>,
+    /// Why the user's program could not be started, if so: it cannot be under another hazard either.
+    pub unusable: Option<String>,
+}
+
+impl Measured {
+    /// What a plan brings whose program was found to be unusable before: nothing, for that reason.
+    pub fn unusable(plan: &Plan, reason: &str) -> Self {
+        let mut tally = Tally::default();
+        tally.limit(reason);
+        let cells = judged(plan, tally.cells(plan.hazard, None, None));
+        Self { cells, unusable: Some(reason.to_owned()), ..Self::default() }
+    }
 }
 
 /// Runs a plan until its budget is spent. What goes wrong on the way is part of the result: nothing
 /// that was measured before is lost.
 pub fn run(plan: &Plan, root: &StateRoot, surroundings: &mut Surroundings<'_>) -> Measured {
     let mut state = State::default();
-    if let Err(trouble) = state.run(plan, root, surroundings) {
+    let outcome = state.run(plan, root, surroundings);
+    let unusable = match &outcome {
+        Err(Trouble::Program(reason)) => Some(reason.clone()),
+        _ => None,
+    };
+    if let Err(trouble) = outcome {
         let trouble = trouble.to_string();
         state.tally.limit(&trouble);
         state.problems.push(trouble);
@@ -102,8 +119,9 @@ pub fn run(plan: &Plan, root: &StateRoot, surroundings: &mut Surroundings<'_>) -
     let kills = (plan.hazard == Hazard::Kill).then_some(state.kills);
     let pauses = (plan.hazard == Hazard::Pause).then_some(state.pauses);
     let mut measured = Measured {
-        cells: state.tally.cells(plan.hazard, kills, pauses),
+        cells: judged(plan, state.tally.cells(plan.hazard, kills, pauses)),
         problems: state.problems,
+        unusable,
         ..Measured::default()
     };
     if let Some(measurements) = state.measurements {
@@ -113,6 +131,25 @@ pub fn run(plan: &Plan, root: &StateRoot, surroundings: &mut Surroundings<'_>) -
         measured.errors = measurements.errors();
     }
     measured
+}
+
+/// The cells that this engine can fill for this object: a limit concerns no others.
+fn judged(plan: &Plan, mut cells: Vec<Cell>) -> Vec<Cell> {
+    cells.retain(|cell| judges(cell.guarantee, plan.scenario.state.object, plan.hazard));
+    cells
+}
+
+/// Whether executions of this engine can say anything of a guarantee.
+fn judges(guarantee: Guarantee, object: Object, hazard: Hazard) -> bool {
+    match guarantee {
+        Guarantee::AtomicReads | Guarantee::Linearizable => object != Object::Lock,
+        Guarantee::NoLostUpdates => matches!(object, Object::Set | Object::Log),
+        Guarantee::MutualExclusion => object == Object::Lock,
+        Guarantee::Progress | Guarantee::NoResidue => true,
+        // The probes that look at it come before the first race.
+        Guarantee::MetadataKept => object != Object::Lock && hazard == Hazard::Concurrency,
+        Guarantee::Durability | Guarantee::ErrorsReported => false,
+    }
 }
 
 #[derive(Default)]
@@ -236,5 +273,59 @@ impl State {
         (surroundings.observe)(history, &findings);
         self.tally.add(findings, history.events.len() as u64 / 2, after_ms);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tearproof_core::scenario::{Before, ExploreLimits, LockBefore, Require, Scenario, StateBefore};
+    use tearproof_core::scenario::{StateFile, StressLimits};
+    use tearproof_core::verdict::Verdict;
+
+    fn plan(object: Object, hazard: Hazard) -> Plan {
+        let state = StateFile {
+            file: "index.json".to_owned(),
+            format: tearproof_core::document::Format::Json,
+            object,
+            size: 400,
+            grow: 0,
+            opaque: false,
+        };
+        Plan {
+            scenario: Scenario {
+                name: "index".to_owned(),
+                summary: String::new(),
+                source: String::new(),
+                strategies: vec!["mine".to_owned()],
+                state,
+                clients: Vec::new(),
+                programs: Vec::new(),
+                before: Before { state: StateBefore::Present, lock: LockBefore::None },
+                require: Require { guarantees: Vec::new(), hazards: Vec::new() },
+                stress: StressLimits::default(),
+                explore: ExploreLimits::default(),
+            },
+            strategy: "mine".to_owned(),
+            hazard,
+            seed: 0,
+            budget: Duration::ZERO,
+            base: std::path::PathBuf::new(),
+            other_dir: None,
+        }
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_used_leaves_only_the_cells_that_its_object_has() {
+        let measured = Measured::unusable(&plan(Object::Set, Hazard::Kill), "it did not greet");
+        let of: Vec<Guarantee> = measured.cells.iter().map(|cell| cell.guarantee).collect();
+        assert!(of.contains(&Guarantee::NoLostUpdates) && of.contains(&Guarantee::AtomicReads), "{of:?}");
+        for foreign in [Guarantee::MutualExclusion, Guarantee::Durability, Guarantee::MetadataKept] {
+            assert!(!of.contains(&foreign), "{foreign} says nothing of a set that clients are killed on");
+        }
+        let limit = Some("it did not greet".to_owned());
+        assert!(measured.cells.iter().all(|c| c.verdict == Verdict::Inconclusive && c.scope.limit == limit));
+        let lock = Measured::unusable(&plan(Object::Lock, Hazard::Concurrency), "no");
+        assert!(lock.cells.iter().any(|cell| cell.guarantee == Guarantee::MutualExclusion));
     }
 }

@@ -18,7 +18,7 @@ use tearproof_core::history::Failure;
 
 use crate::process::Executable;
 use crate::record::{Death, SharedMemory, now_ns};
-use crate::worker::{Control, Layout, Moment, PartKind, Specification, Step};
+use crate::worker::{Control, Layout, Moment, PROGRAM_UNUSABLE, PartKind, Specification, Step};
 
 /// How often the processes of one session may die without being told to.
 const SURPRISES: u32 = 3;
@@ -37,6 +37,9 @@ pub enum Trouble {
     /// Processes die, or do not do what they have to.
     #[error("{0}")]
     Processes(String),
+    /// The user's program cannot be started. It will not be under another hazard either.
+    #[error("{0}")]
+    Program(String),
 }
 
 impl Trouble {
@@ -298,17 +301,19 @@ impl<'s> Session<'s> {
     fn surprise(&mut self, process: usize) -> Result<(), Trouble> {
         let status = self.bury(process, 0, Failure::Error)?;
         let said = self.complaints();
+        if status.and_then(|status| status.code()) == Some(PROGRAM_UNUSABLE.into()) {
+            // Every client that drives it has said the same, each with a line of its own.
+            return Err(Trouble::Program(said.into_iter().next_back().unwrap_or_default()));
+        }
         let how = status.map_or_else(|| "in an unknown way".to_owned(), describe);
-        let message = if said.is_empty() {
-            format!("client process {process} died {how} and said nothing")
-        } else {
-            format!("client process {process} died {how}: {said}")
-        };
+        let said = if said.is_empty() { "it said nothing".to_owned() } else { said.join("; ") };
+        let message = format!("{} died {how}: {said}", self.specification.title(process));
         self.surprises += 1;
         if self.surprises > SURPRISES {
             return Err(Trouble::Processes(message));
         }
-        if !self.problems.contains(&message) {
+        // What differs in numbers alone is the same once more.
+        if !self.problems.iter().any(|known| without_digits(known) == without_digits(&message)) {
             self.problems.push(message);
         }
         self.replace(process)
@@ -401,7 +406,7 @@ impl<'s> Session<'s> {
     }
 
     /// What clients have written to their standard error since the last call: the last lines.
-    pub fn complaints(&mut self) -> String {
+    pub fn complaints(&mut self) -> Vec<String> {
         let mut text = Vec::new();
         let read = self
             .complaints
@@ -409,8 +414,10 @@ impl<'s> Session<'s> {
             .and_then(|_| self.complaints.read_to_end(&mut text));
         self.complaints_seen += read.unwrap_or(0) as u64;
         let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        lines[lines.len().saturating_sub(4)..].join("; ")
+        let mut lines: Vec<String> =
+            text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+        lines.dedup();
+        lines.split_off(lines.len().saturating_sub(4))
     }
 }
 
@@ -423,6 +430,10 @@ impl Drop for Session<'_> {
             let _ = running.child.wait();
         }
     }
+}
+
+fn without_digits(message: &str) -> String {
+    message.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
 fn describe(status: ExitStatus) -> String {

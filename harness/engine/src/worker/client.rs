@@ -20,7 +20,7 @@ use tearproof_core::set::{element_name, verify_set};
 use tearproof_core::strategy::{Client, ClientContext, Found, StrategyError};
 
 use super::control::{Moment, Step};
-use super::{PartKind, Session};
+use super::{Opener, PartKind, Session, Unusable};
 use crate::program::ChildSlot;
 use crate::record::{Clock, OPERATION_WORDS, RawPayload, Recorder, ring_at};
 
@@ -87,8 +87,10 @@ impl Session<'_> {
         let layout = self.control.layout();
         let number = line.client().load(Ordering::SeqCst);
         let context = self.specification.context(execution, number);
-        let (client, slot) =
-            self.open(thread, &context).map_err(|error| io::Error::other(format!("opening: {error}")))?;
+        let (client, slot) = self.open(thread, &context).map_err(|error| match &self.opener {
+            Opener::Driven(_) => Unusable::error(error.to_string()),
+            Opener::Inside(_) => io::Error::other(format!("opening: {error}")),
+        })?;
         let seed = self.specification.plan.seed_for(&[u64::from(execution), u64::from(number)]);
         let clock = match self.specification.gated {
             true => Clock::Steps(self.control.step_clock()),
@@ -165,7 +167,7 @@ impl Player<'_> {
                 break;
             }
             if let Some(why) = self.slot.as_ref().and_then(|slot| slot.defunct()) {
-                return Err(io::Error::other(why.to_owned()));
+                return Err(Unusable::error(why));
             }
             if let Some(intended_ns) = intended_ns {
                 let early = intended_ns.saturating_sub(self.clock.now());

@@ -30,9 +30,9 @@ impl Session<'_> {
         line.gate().store(listener as u32 + 1, Ordering::SeqCst);
         std::thread::scope(|scope| {
             for thread in 1..part.threads {
-                scope.spawn(move || or_die(self.index, || self.play_for_ever(thread)));
+                scope.spawn(move || or_die(|| self.play_for_ever(thread)));
             }
-            Ok(or_die(self.index, || self.play_for_ever(0)))
+            Ok(or_die(|| self.play_for_ever(0)))
         })
     }
 

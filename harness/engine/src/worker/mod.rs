@@ -11,7 +11,7 @@ mod specification;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -26,7 +26,7 @@ pub use gated::EXECUTION;
 pub use specification::{Part, PartKind, Specification};
 
 use crate::process::die_with_parent;
-use crate::program::{ChildSlot, ProgramStrategy};
+use crate::program::{ChildSlot, OWN_EXECUTABLE, ProgramStrategy};
 use crate::record::{SharedMemory, now_ns};
 
 /// What the engine has to be told about strategies, since it does not know the crate that they
@@ -99,6 +99,7 @@ impl Opener {
         let object = plan.scenario.state.object;
         if let Some(program) = plan.scenario.program(name) {
             let program = ProgramStrategy::new(program, lifetime, object, plan.seed);
+            let program = program.start_within(plan.scenario.stress.hang);
             return Some(Self::Driven(program.opaque(plan.scenario.state.opaque)));
         }
         let built_in: Arc<dyn Strategy> = Arc::new(BuiltIn(strategies.built_in(name)?));
@@ -113,7 +114,7 @@ impl Opener {
         let program = Program {
             name: name.to_owned(),
             form: ProgramForm::Worker {
-                command: vec!["/proc/self/exe".to_owned(), "speak".to_owned(), name.to_owned(), context],
+                command: vec![OWN_EXECUTABLE.to_owned(), "speak".to_owned(), name.to_owned(), context],
             },
             claims: Vec::new(),
             keeps: Vec::new(),
@@ -147,8 +148,29 @@ impl Opener {
 /// supervisor.
 pub fn worker_main(index: usize, parent: u32, strategies: &dyn Strategies) -> ExitCode {
     let Err(error) = run(index, parent, strategies);
-    eprintln!("client process {index}: {error}");
-    ExitCode::FAILURE
+    ExitCode::from(complain(&error))
+}
+
+/// The exit code of a client process whose program cannot be used, so that no other one needs to try.
+pub const PROGRAM_UNUSABLE: u8 = 69;
+
+/// Why a user's program cannot be used, in words that stand for themselves.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unusable(String);
+
+impl Unusable {
+    fn error(message: impl Into<String>) -> io::Error {
+        io::Error::other(Self(message.into()))
+    }
+}
+
+/// Says why this process ends, in one write: others say something at the same time. Returns the exit code.
+fn complain(error: &io::Error) -> u8 {
+    // Who could not even be told has nobody to tell it to.
+    let _ = io::stderr().write_all(format!("{error}\n").as_bytes());
+    let unusable = error.get_ref().is_some_and(|inner| inner.is::<Unusable>());
+    if unusable { PROGRAM_UNUSABLE } else { 1 }
 }
 
 fn run(index: usize, parent: u32, strategies: &dyn Strategies) -> io::Result<Infallible> {
@@ -181,22 +203,22 @@ fn run(index: usize, parent: u32, strategies: &dyn Strategies) -> io::Result<Inf
         if specification.judges_leases() && session.opener.strategy().info().timed {
             scope.spawn(|| session.watch_for_stalls());
         }
-        Ok(or_die(index, || session.follow()))
+        Ok(or_die(|| session.follow()))
     })
 }
 
 /// Does a part of a process's work. Where it fails or panics the whole process ends, at once: to
 /// wait for the other threads, some of which never end, would make a death look like a hanging
 /// operation.
-fn or_die<T>(index: usize, work: impl FnOnce() -> io::Result<T>) -> T {
+fn or_die<T>(work: impl FnOnce() -> io::Result<T>) -> T {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(done)) => return done,
-        Ok(Err(error)) => eprintln!("client process {index}: {error}"),
+        Ok(Err(error)) => std::process::exit(complain(&error).into()),
         Err(panic) => {
             // Once more, after a backtrace of any length: the last lines are those that are shown.
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-            eprintln!("client process {index} panicked: {text}");
+            eprintln!("it panicked: {text}");
         }
     }
     std::process::exit(1)
@@ -345,7 +367,7 @@ impl Session<'_> {
             for thread in 0..threads {
                 let barrier = &barrier;
                 scope.spawn(move || {
-                    or_die(self.index, || self.thread(execution, thread, Some(barrier)));
+                    or_die(|| self.thread(execution, thread, Some(barrier)));
                 });
             }
         });

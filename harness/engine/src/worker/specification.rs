@@ -11,6 +11,11 @@ use tearproof_core::plan::Plan;
 use tearproof_core::scenario::{ClientRole, Lifetime, LockBefore, StateBefore, Via};
 use tearproof_core::strategy::ClientContext;
 
+use crate::program::START_TIMEOUT;
+
+/// What a client may take beyond the time that its program has to greet.
+const STARTING_GRACE: Duration = Duration::from_secs(2);
+
 /// Everything that the processes of a session have in common.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Specification {
@@ -110,6 +115,30 @@ impl Specification {
         match self.processes[process].kind {
             PartKind::Client(role) => Some(&self.plan.scenario.clients[role]),
             PartKind::Server | PartKind::Planter | PartKind::Auditor => None,
+        }
+    }
+
+    /// How a process is called where people read of it: its number, from 1, and what it is there for.
+    pub fn title(&self, process: usize) -> String {
+        let part = &self.processes[process];
+        match part.kind {
+            PartKind::Client(role) => {
+                format!("client process {} ({})", process + 1, self.plan.scenario.clients[role].role)
+            }
+            PartKind::Server => format!("the server of `{}`", part.strategy),
+            PartKind::Planter => "the process that holds the lock beforehand".to_owned(),
+            PartKind::Auditor => "the auditor".to_owned(),
+        }
+    }
+
+    /// How long processes may take for a step that is done at once, or never: those that drive a program
+    /// wait for it to greet, and have to have the time to say that it did not.
+    pub fn step_patience(&self, processes: &[usize]) -> Duration {
+        let hang = self.plan.scenario.stress.hang;
+        if processes.iter().any(|&process| self.is_agent(process)) {
+            hang.max(START_TIMEOUT) + STARTING_GRACE
+        } else {
+            hang
         }
     }
 

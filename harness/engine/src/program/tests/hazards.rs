@@ -55,7 +55,7 @@ serve(on)
     let (failure, message) = unknown(client.write(b"x"));
     assert!(killer.join().unwrap());
     assert_eq!(failure, Failure::Killed);
-    assert_mentions(&message, &["killed by signal 9 (SIGKILL) by the harness", "in the middle of write"]);
+    assert_eq!(message, "killed by the harness in the middle of write");
     let grandchild: u32 = std::fs::read_to_string(begun).unwrap().parse().unwrap();
     // It was reparented; whoever inherits it reaps it in their own time.
     let gone = Instant::now() + Duration::from_secs(20);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The program of seed 002 as it comes with the scenarios.
+/// The launcher and dashboard that come with the scenarios.
 fn progress_store(world: &World, form: &str) -> (Box<dyn Client>, Arc<ChildSlot>) {
     let command = ["python3", "progress_store.py", form].map(str::to_owned).to_vec();
     let adapters = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/adapters"));

@@ -23,20 +23,47 @@ fn a_program_that_cannot_start_is_named_and_given_up_soon() {
 }
 
 #[test]
+fn a_worker_that_never_greets_is_waited_for_once_and_one_that_dies_is_tried_again() {
+    for (script, starts, said) in [
+        ("echo x >> count; exec sleep 600", 1, "did not greet within 300ms"),
+        ("echo x >> count; exit 3", START_ATTEMPTS as usize, "did not become ready"),
+    ] {
+        let world = World::register();
+        let command = ["sh", "-c", script].map(str::to_owned).to_vec();
+        let settings = Settings { start_timeout: Duration::from_millis(300), ..world.settings(&command) };
+        let slot = Arc::new(ChildSlot::default());
+        let (_, message) =
+            failed(WorkerClient::open(settings, &command, Lifetime::Session, Arc::clone(&slot)).map(drop));
+        assert_mentions(&message, &[said]);
+        assert!(slot.defunct().is_some(), "it would be tried again");
+        let count = world.dir.path().join("count");
+        assert_eq!(std::fs::read_to_string(count).unwrap().lines().count(), starts, "{script}");
+    }
+}
+
+#[test]
+fn messages_do_not_show_how_the_harness_runs_itself() {
+    let world = World::register();
+    let own = [super::super::OWN_EXECUTABLE, "speak", "temp-rename", "{\"file\":\"…\"}"].map(str::to_owned);
+    assert_eq!(world.settings(&own).title, "`mine` (in a process of its own)");
+    assert_eq!(world.settings(&["mytool".to_owned()]).title, "`mine` (mytool)");
+}
+
+#[test]
 fn greetings_that_are_none_are_refused() {
     let cases = [
         (r#"echo '{"t":"ready","proto":2}'; sleep 600"#, "speaks protocol 2, this harness speaks 1"),
         (r#"echo '{"t":"ready"}'; sleep 600"#, "lacks \"proto\":1"),
         (r#"echo 'Welcome to store 1.0'; sleep 600"#, "`Welcome to store 1.0`, which is no greeting"),
         (r#"echo '{"t":"ok","id":0}'; sleep 600"#, "where {\"t\":\"ready\",…} was due"),
-        (r#"printf Wel; sleep 600"#, "no complete line within 100 ms"),
-        (r#"exec sleep 600"#, "no complete line within 100 ms"),
+        (r#"printf Wel; sleep 600"#, "did not greet within 100ms; it must print {\"t\":\"ready\""),
+        (r#"exec sleep 600"#, "did not greet within 100ms; it must print {\"t\":\"ready\""),
     ];
     for (script, expected) in cases {
         let world = World::register();
         let command = ["sh", "-c", script].map(str::to_owned).to_vec();
         // A short limit serves those that are silent; those that speak must get the time to.
-        let start_timeout = Duration::from_millis(if expected.contains("100 ms") { 100 } else { 30_000 });
+        let start_timeout = Duration::from_millis(if expected.contains("100ms") { 100 } else { 30_000 });
         let settings = Settings { start_timeout, ..world.settings(&command) };
         let slot = Arc::new(ChildSlot::default());
         let (_, message) =
