@@ -196,6 +196,25 @@ pub struct RunOptions {
     pub full: bool,
 }
 
+impl RunOptions {
+    /// The arguments without which a part of the run would not run again as it did; what is run, where, and
+    /// the seed are named elsewhere.
+    pub fn to_repeat(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        let mut add = |name: &str, value: Option<String>| {
+            words.extend(value.map(|value| [name.to_owned(), value]).into_iter().flatten());
+        };
+        for engine in &self.engines {
+            add("--engine", Some(engine.to_string()));
+        }
+        add("--budget", self.budget.map(|budget| format!("{budget:?}")));
+        add("--executions", self.executions.map(|executions| executions.to_string()));
+        add("--bound", self.bound.map(|bound| bound.to_string()));
+        words.extend(self.quick.then(|| "--quick".to_owned()));
+        words
+    }
+}
+
 /// What `trace` is told.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -232,23 +251,6 @@ pub struct TraceOptions {
     /// Write the result here.
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
-impl RunOptions {
-    /// The arguments without which a part of the run would not run again as it did; what is run, where, and
-    /// the seed are named elsewhere.
-    pub fn to_repeat(&self) -> Vec<String> {
-        let mut words = Vec::new();
-        let mut add = |name: &str, value: Option<String>| {
-            words.extend(value.map(|value| [name.to_owned(), value]).into_iter().flatten());
-        };
-        for engine in &self.engines {
-            add("--engine", Some(engine.to_string()));
-        }
-        add("--budget", self.budget.map(|budget| format!("{budget:?}")));
-        add("--executions", self.executions.map(|executions| executions.to_string()));
-        add("--bound", self.bound.map(|bound| bound.to_string()));
-        words.extend(self.quick.then(|| "--quick".to_owned()));
-        words
-    }
 }
 
 #[derive(Debug, Args)]
