@@ -1,5 +1,6 @@
 //! What the command line can say.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +30,7 @@ Examples:
   tearproof run my-store.toml --budget 30s        your own program
   tearproof run index --dir . --dir /dev/shm      on two file systems
   tearproof list strategies                       what there is to compare
+  tearproof trace -- mytool set key value         what a program does to its files
   tearproof check history.jsonl                   judge a recorded history
   tearproof doctor                                what this machine can run
 
@@ -71,10 +73,20 @@ pub enum Command {
     },
     /// Run the execution of a witness again, and tell it step by step.
     Replay(ReplayOptions),
+    /// Show what a program, or a strategy, does to the files of a directory, call by call.
+    Trace(TraceOptions),
     /// Check a recorded history (history.jsonl), by tearproof or by any other tool.
     Check(CheckOptions),
     /// Say what this machine can run, and what is missing.
     Doctor,
+    /// Do the operations of a strategy, so that they can be traced.
+    #[command(hide = true)]
+    Perform {
+        /// Its name.
+        strategy: String,
+        /// Its surroundings, as JSON.
+        context: String,
+    },
     /// Check that a run.json has the documented shape.
     #[command(hide = true)]
     Validate {
@@ -205,6 +217,44 @@ impl RunOptions {
         words.extend(self.quick.then(|| "--quick".to_owned()));
         words
     }
+}
+
+/// What `trace` is told.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tearproof trace -- python3 store.py put key value
+  tearproof trace --dir ~/.config/mytool -- mytool set colour blue
+  tearproof trace --json --output calls.jsonl -- git commit -m message
+  tearproof trace temp-rename flock-sibling
+
+What the program prints goes to standard error, unless --output takes the result elsewhere.
+Exit: that of the program, 128 and the signal if it was killed; 2 and 4 as everywhere")]
+pub struct TraceOptions {
+    /// Built-in strategies, whose operations are done one after the other.
+    #[arg(value_name = "STRATEGY")]
+    pub strategies: Vec<String>,
+
+    /// The program to trace, and its arguments.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+
+    /// Show the calls that concern this directory; may be given several times. Default: the current
+    /// directory.
+    #[arg(long = "dir", value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
+
+    /// Show the calls that concern other files too.
+    #[arg(long)]
+    pub all: bool,
+
+    /// One JSON object a call: time_ns, took_ns, pid, tid, call, path, path2, bytes, result, errno.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Write the result here.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,7 @@ mod run;
 mod schedule;
 mod stdout;
 mod strategies;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,8 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options, color),
         Command::List { what } => list::list(what, color),
         Command::Replay(options) => replay::replay(&options, color),
+        Command::Trace(options) => trace::trace(&options, color),
+        Command::Perform { strategy, context } => return trace::perform(&strategy, &context),
         Command::Check(options) => check::check(&options, color),
         Command::Doctor => doctor::doctor(color),
         Command::Validate { file } => check::validate(&file),

@@ -18,4 +18,6 @@ pub mod program;
 #[cfg(not(loom))]
 pub mod stress;
 #[cfg(not(loom))]
+pub mod trace;
+#[cfg(not(loom))]
 pub mod worker;

@@ -42,6 +42,7 @@ const CASES: &[(&str, Option<&str>)] = &[
     ("aborts", Some("SIGABRT")),
     ("dies at start", Some("could not install its gate")),
     ("is killed", Some("SIGKILL")),
+    ("kills another one", Some("was killed at its gate")),
     ("forks a daemon", Some("started another process")),
     ("ignores signals", None),
     ("closes everything", None),
@@ -97,6 +98,9 @@ impl Client for Writer {
         let temporary = self.context.file.with_extension(self.context.client.to_string());
         let failed = |error: std::io::Error| StrategyError::failed(error.to_string());
         let mut kept = Vec::new();
+        let own = std::process::id().to_string();
+        std::fs::write(self.context.dir.with_file_name(format!("pid-{}", self.context.client)), own)
+            .map_err(failed)?;
         std::fs::write(&temporary, b"new").map_err(failed)?;
         let now = EXECUTIONS.fetch_add(1, Ordering::Relaxed) + 1 == THEN;
         let always = CASES.iter().any(|(how, said)| *how == self.how && said.is_none());
@@ -128,6 +132,12 @@ fn misbehave(how: &str, file: &Path, kept: &mut Vec<OwnedFd>) {
         "aborts" => std::process::abort(),
         // The supervisor's own signal comes from elsewhere.
         "is killed" => rustix::process::kill_process(own, Signal::KILL).expect("oneself"),
+        "kills another one" => {
+            let directory = file.parent().expect("the state directory");
+            let pid = std::fs::read_to_string(directory.with_file_name("pid-2")).expect("it has begun, too");
+            let pid = Pid::from_raw(pid.parse().expect("a number")).expect("a process");
+            rustix::process::kill_process(pid, Signal::KILL).expect("a process of this test");
+        }
         "forks a daemon" => {
             let mut daemon = Command::new("/proc/self/exe");
             daemon.arg("daemon").stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);

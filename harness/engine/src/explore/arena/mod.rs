@@ -424,8 +424,20 @@ impl<'s> Arena<'s> {
     }
 
     fn answer(&self, index: usize, notification: &Notification, answer: Answer) -> Result<(), ArenaError> {
-        let process = &self.processes[self.threads[index].process];
-        process.listener.answer(notification.id, answer).map_err(ArenaError::gate("answering"))
+        let process = self.threads[index].process;
+        let answered = self.processes[process].listener.answer(notification.id, answer);
+        answered.map_err(|error| self.unanswered(process, error))
+    }
+
+    /// Why a call could not be answered.
+    fn unanswered(&self, process: usize, error: io::Error) -> ArenaError {
+        if error.raw_os_error() == Some(libc::ENOENT) {
+            let strategy = &self.specification.processes[process].strategy;
+            return ArenaError::Client(format!(
+                "client process {process} ({strategy}) was killed at its gate"
+            ));
+        }
+        ArenaError::gate("answering")(error)
     }
 
     /// Takes in what comes to a process's gate until none of its threads is running.

@@ -1196,10 +1196,11 @@ impl Arena<'_> {
             }
             // The client's table is full: that is what its call returns.
             Err(error) if error.raw_os_error() == Some(libc::EMFILE) => {
-                listener.answer(id, Answer::Errno(libc::EMFILE)).map_err(ArenaError::gate("answering"))?;
+                let answered = listener.answer(id, Answer::Errno(libc::EMFILE));
+                answered.map_err(|error| self.unanswered(process, error))?;
                 Ok(Err(libc::EMFILE))
             }
-            Err(error) => Err(ArenaError::gate("handing over a descriptor")(error)),
+            Err(error) => Err(self.unanswered(process, error)),
         }
     }
 }
