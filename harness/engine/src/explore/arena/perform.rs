@@ -196,7 +196,7 @@ impl Arena<'_> {
         }
         let process = &self.processes[process];
         let mut path = match process.descriptors.get(at.directory) {
-            Some(file) => format!("/proc/self/fd/{}/", file.file.as_raw_fd()),
+            Some(file) => format!("/proc/thread-self/fd/{}/", file.file.as_raw_fd()),
             None => format!("/proc/{}/cwd/", process.pid()),
         }
         .into_bytes();
