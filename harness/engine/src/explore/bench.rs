@@ -14,7 +14,7 @@ use super::arena::{Arena, ArenaError, process_of};
 use super::ledger::Ledger;
 use super::recount::{Recount, RecountError, WITHIN_STEP};
 use super::search::Trace;
-use super::system::{System, ThreadId};
+use super::system::ThreadId;
 use crate::record::{Death, Drain, RawEvent, RawPayload, SharedMemory, Start, ring_at};
 use crate::stress::Surroundings;
 use crate::stress::execution::{Stage, tear_what_came_back};
@@ -40,12 +40,7 @@ impl Bench<'_, '_> {
     /// auditor look at what is there.
     pub fn recount(&self, arena: &mut Arena<'_>) -> Result<Recount, ArenaError> {
         let specification = self.stage.specification;
-        let stuck: Vec<u32> = arena
-            .waiting()
-            .iter()
-            .map(|waiting| arena.client_of(waiting.thread))
-            .filter(|client| *client > 0)
-            .collect();
+        let stuck = arena.stuck();
         let audit_from = arena.end_of_play();
         if stuck.is_empty() {
             arena.run_alone(specification.auditor())?;

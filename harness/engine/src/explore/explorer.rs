@@ -175,7 +175,8 @@ pub enum Reduction {
     Optimal,
 }
 
-/// Runs executions of a plan, at most so many, without judging them, and calls `visit` after each with the state
+/// Runs executions of a plan, at most so many, without judging them; under kills and pauses those that
+/// may strike the first client. Calls `visit` after each with the state
 /// directory as it is then and a digest of the execution's class: for comparing searches with each
 /// other.
 ///
@@ -191,6 +192,7 @@ pub fn every_execution(
 ) -> Result<Searched, ArenaError> {
     Stand::with(plan, root, surroundings, |stand, _| {
         let state = stand.bench.stage.specification.context(EXECUTION, 0).dir;
+        stand.arena.ordain(&fates::of_plan(plan)[0]);
         let limits = Limits { executions: most, ..Limits::NONE };
         let observe = |_: &mut Arena<'_>, trace: &Trace| {
             visit(&state, trace.class());

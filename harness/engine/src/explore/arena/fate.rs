@@ -1,19 +1,20 @@
 //! Fates: a kill or a pause of a client, wherever the search places it.
 //!
-//! Every step of a victim reads whether it is let live, and what strikes it writes that: so each
-//! place between two steps of the victim is another class of executions, and where the others are
-//! then is found as for any other conflict.
+//! Every step of a victim conflicts with what strikes it: so each place between two steps of the
+//! victim is another class of executions, and where the others are then is found as for any other
+//! conflict.
 //!
 //! **A kill** is a step of a thread of its own, which goes on only when nobody else can, unless the
 //! search has it come earlier; when the victim has finished, it does nothing: that is the execution
 //! without it. A killed client gives back what its descriptors hold, and others can see that it is
-//! gone. The kernel finishes a page that it is writing first, so a kill waits for the second part of
+//! gone; its next steps count as waited for, so that they are tried before the kill. The kernel finishes a page that it is writing first, so a kill waits for the second part of
 //! a write.
 //!
 //! **A pause** lets time pass while the victim stands still, and matters only where somebody lets
 //! time pass. So it has no step of its own: a sleep that would end only when nobody else can go on
 //! may end as well when nobody but the victim can. Then the victim has been suspended since its last
-//! step, and takes the next one after a step that has it go on, by which its clock has moved on. It
+//! step, and takes the next one after a step that has it go on, by which its clock has moved on: as if
+//! whoever let time pass held a lock that each step of the victim takes for a moment. It
 //! lasts as long as a pause of the stress engine, at most. To go on in the middle of what somebody else does without changing anything, as between two rounds of
 //! polling, would only be a shorter pause: it goes on after somebody has changed something, until
 //! more time passes, and when nobody else can go on.
@@ -60,6 +61,8 @@ pub(super) struct Fate {
     until_ns: u64,
     /// The step by which the victim was killed.
     struck: Option<u64>,
+    /// Threads of it that had something to do yet.
+    silenced: SmallVec<[ThreadId; 4]>,
 }
 
 impl Fate {
@@ -82,7 +85,12 @@ pub fn process_of(thread: ThreadId) -> usize {
     usize::from((thread.0 & !ThreadId::RELUCTANT) / THREADS_OF_A_PROCESS)
 }
 
-/// Whether a process lives and goes on.
+/// Whether a process is suspended: whoever suspends it has this as a lock.
+pub(super) fn pause_of(process: usize) -> Object {
+    Object { kind: ObjectKind::Channel, key: digest(&("pause", process)) }
+}
+
+/// Whether a process lives.
 pub(super) fn life_of(process: usize) -> Object {
     Object { kind: ObjectKind::Liveness, key: process as u64 }
 }
@@ -98,6 +106,7 @@ impl Arena<'_> {
             clock_ns: 0,
             until_ns: 0,
             struck: None,
+            silenced: SmallVec::new(),
         };
         self.fates = fates.iter().map(fate).collect();
     }
@@ -107,11 +116,16 @@ impl Arena<'_> {
         self.fates.iter().filter_map(|fate| Some((fate.victim, fate.struck?)))
     }
 
+    pub(super) fn has_fates(&self) -> bool {
+        !self.fates.is_empty()
+    }
+
     pub(super) fn begin_fates(&mut self) {
         for fate in &mut self.fates {
             fate.progress = Progress::Ahead;
             (fate.stirred, fate.clock_ns, fate.until_ns) = (false, 0, 0);
             fate.struck = None;
+            fate.silenced.clear();
         }
     }
 
@@ -129,8 +143,15 @@ impl Arena<'_> {
     /// because of what others change.
     pub(super) fn with_life(&mut self, process: usize, mut footprint: Footprint) -> Footprint {
         use ObjectKind::{Attributes, Content, Entry, Lock, Metadata, Section};
-        if self.is_fated(process) {
-            footprint.push(Access { object: life_of(process), mode: Mode::Read });
+        for fate in self.fates.iter().filter(|fate| fate.victim == process) {
+            match fate.kind {
+                FateKind::Kill => footprint.push(Access { object: life_of(process), mode: Mode::Read }),
+                // As if it took a lock for a moment, which whoever suspends it has.
+                FateKind::Pause => footprint.extend(
+                    [Mode::AcquireShared, Mode::ReleaseShared]
+                        .map(|mode| Access { object: pause_of(process), mode }),
+                ),
+            }
         }
         let seen = [Attributes, Content, Entry, Lock, Metadata, Section];
         let changes = |access: &Access| access.mode.changes() && seen.contains(&access.object.kind);
@@ -138,7 +159,7 @@ impl Arena<'_> {
         for fate in self.fates.iter_mut().filter(paused) {
             if footprint.iter().any(changes) {
                 fate.stirred = true;
-                footprint.push(Access { object: life_of(fate.victim), mode: Mode::Read });
+                footprint.push(Access { object: pause_of(fate.victim), mode: Mode::Read });
             }
         }
         footprint
@@ -172,20 +193,22 @@ impl Arena<'_> {
             if kind != FateKind::Pause || victim == sleeper {
                 continue;
             }
-            // Also where the victim has finished or has to wait: the sleep might have ended sooner.
-            let object = life_of(victim);
-            match progress {
-                Progress::Ahead => footprint.push(Access { object, mode: Mode::Write }),
-                Progress::Under if stirred => footprint.push(Access { object, mode: Mode::Write }),
-                Progress::Under => {}
-                Progress::Over => footprint.push(Access { object, mode: Mode::Read }),
-            }
+            let object = pause_of(victim);
+            let goes_on = (0..self.threads.len())
+                .any(|index| self.threads[index].process == victim && self.is_able(index));
+            let modes: &[Mode] = match progress {
+                Progress::Ahead if goes_on => &[Mode::Acquire],
+                // The victim has finished or has to wait; but the sleep might have ended sooner.
+                Progress::Ahead => &[Mode::Acquire, Mode::Release],
+                Progress::Under if stirred => &[Mode::Hold],
+                Progress::Under => &[],
+                Progress::Over => &[Mode::Read],
+            };
+            footprint.extend(modes.iter().map(|&mode| Access { object, mode }));
+            potential.push(Potential::Certain(Access { object, mode: Mode::Acquire }));
             let fate = &mut self.fates[at];
             fate.stirred = false;
             fate.clock_ns = fate.clock_ns.max(now_ns);
-            potential.push(Potential::Certain(Access { object, mode: Mode::Write }));
-            let goes_on = (0..self.threads.len())
-                .any(|index| self.threads[index].process == victim && self.is_able(index));
             if progress == Progress::Ahead && goes_on {
                 let of_victim = self.threads.iter().filter(|thread| thread.process == victim);
                 let since_ns = of_victim.map(|thread| thread.nap.clock_ns).max().unwrap_or(0);
@@ -217,6 +240,25 @@ impl Arena<'_> {
         })
     }
 
+    /// Threads that were killed before their next step. They wait for ever, as it were: had the kill come
+    /// later, they would have taken it, whatever it was.
+    pub(super) fn silenced(&self) -> impl Iterator<Item = Waiting> + '_ {
+        use ObjectKind::{
+            Attributes, Birth, Channel, Content, Entry, Listing, Liveness, Lock, Memory, Metadata, Offset,
+            Section, WriteGate,
+        };
+        const ALL: [ObjectKind; 13] = [
+            Content, Metadata, Attributes, Entry, Listing, Offset, WriteGate, Lock, Liveness, Birth, Channel,
+            Memory, Section,
+        ];
+        let of = |fate: &Fate, thread: ThreadId| Waiting {
+            thread,
+            footprint: std::iter::once(Access { object: life_of(fate.victim), mode: Mode::Read }).collect(),
+            potential: ALL.into_iter().map(|kind| Potential::Any(kind, Mode::Write)).collect(),
+        };
+        self.fates.iter().flat_map(move |fate| fate.silenced.iter().map(move |&thread| of(fate, thread)))
+    }
+
     fn is_writing(&self, process: usize) -> bool {
         self.threads.iter().any(|thread| {
             let half = match &thread.state {
@@ -227,14 +269,15 @@ impl Arena<'_> {
         })
     }
 
-    /// Whether the client has nothing more to do.
-    fn has_finished(&self, process: usize) -> bool {
-        let at_rest = |index: usize| match self.threads[index].state {
-            State::Parked(_) => !self.is_due(index),
-            State::Gone => true,
-            _ => false,
+    /// The threads of a client that have something to do yet.
+    fn unfinished(&self, process: usize) -> SmallVec<[ThreadId; 4]> {
+        let goes_on = |index: &usize| match self.threads[*index].state {
+            State::Parked(_) => self.is_due(*index),
+            State::Gone => false,
+            _ => true,
         };
-        (0..self.threads.len()).filter(|&index| self.threads[index].process == process).all(at_rest)
+        let of_process = (0..self.threads.len()).filter(|&index| self.threads[index].process == process);
+        of_process.filter(goes_on).map(|index| self.threads[index].id).collect()
     }
 
     /// A client is killed, unless it has finished; or goes on.
@@ -243,9 +286,13 @@ impl Arena<'_> {
         let at = at.ok_or_else(|| ArenaError::Confused(format!("{id:?} is nobody's fate")))?;
         let Fate { kind, victim, .. } = self.fates[at];
         let mut footprint: Footprint = SmallVec::new();
-        footprint.push(Access { object: life_of(victim), mode: Mode::Write });
+        footprint.push(match kind {
+            FateKind::Kill => Access { object: life_of(victim), mode: Mode::Write },
+            FateKind::Pause => Access { object: pause_of(victim), mode: Mode::Release },
+        });
         self.fates[at].progress = Progress::Over;
-        let kills = kind == FateKind::Kill && !self.has_finished(victim);
+        let unfinished = self.unfinished(victim);
+        let kills = kind == FateKind::Kill && !unfinished.is_empty();
         let first = ThreadId(victim as u16 * THREADS_OF_A_PROCESS);
         if kills {
             for file in self.processes[victim].descriptors.take() {
@@ -253,6 +300,7 @@ impl Arena<'_> {
             }
             self.kill(victim)?;
             self.fates[at].struck = Some(self.steps);
+            self.fates[at].silenced = unfinished;
             self.note_fate(first, Act::Kill);
         } else if kind == FateKind::Pause {
             // Whoever depends on this step comes after that time.

@@ -266,6 +266,15 @@ impl<'s> Arena<'s> {
         self.renews = true;
     }
 
+    /// The clients that wait for ever for what somebody else has.
+    pub fn stuck(&self) -> Vec<u32> {
+        let waits =
+            |index: &usize| matches!(self.threads[*index].state, State::AtGate(_)) && !self.can_go(*index);
+        let waiting =
+            (0..self.threads.len()).filter(waits).map(|index| self.client_of(self.threads[index].id));
+        waiting.filter(|client| *client > 0).collect()
+    }
+
     /// What went past the gate so far: each of them makes a verdict inconclusive.
     pub fn escapes(&self) -> &[String] {
         &self.escapes
@@ -727,7 +736,7 @@ impl System for Arena<'_> {
         let waits =
             |index: &usize| matches!(self.threads[*index].state, State::AtGate(_)) && !self.can_go(*index);
         let threads = (0..self.threads.len()).filter(waits).map(|index| self.waits_for(index));
-        threads.chain(self.kills_waiting()).collect()
+        threads.chain(self.kills_waiting()).chain(self.silenced()).collect()
     }
 }
 

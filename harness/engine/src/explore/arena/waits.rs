@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::fate::process_of;
+use super::fate::{pause_of, process_of};
 use super::perform::{self, Effect, Ending};
 use super::tree::{Inode, digest};
 use super::{Arena, ArenaError, Pending, State};
@@ -295,9 +295,11 @@ impl Arena<'_> {
                 self.threads[other].nap.woken = true;
             }
         }
+        let processes = if self.has_fates() { self.processes.len() } else { 0 };
         let nap = &mut self.threads[index].nap;
         for access in footprint.iter() {
-            if !nap.seen.contains(&access.object) {
+            let is_pause = (0..processes).any(|process| access.object == pause_of(process));
+            if !is_pause && !nap.seen.contains(&access.object) {
                 nap.seen.push(access.object);
             }
         }
