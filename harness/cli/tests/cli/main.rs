@@ -9,4 +9,5 @@ mod own_programs;
 mod regressions;
 mod results;
 mod signals;
+mod trace;
 mod trouble;
