@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use tearproof_core::claim::{Claim, Guarantee, Hazard};
-use tearproof_core::run::{ScenarioRun, StrategyRun};
+use tearproof_core::claim::{Claim, Engine, Guarantee, Hazard};
+use tearproof_core::run::{Cell, ScenarioRun, StrategyRun};
 use tearproof_core::verdict::Verdict;
 
 /// What is known of one `guarantee@hazard` when everybody who looked has spoken.
@@ -16,6 +16,22 @@ pub struct Known {
     pub verdict: Verdict,
     /// Whether the strategy promises it.
     pub claimed: bool,
+    /// Whether it was not seen broken, but in so small a sample that this says next to nothing.
+    pub thin: bool,
+}
+
+/// Fewer executions than this are a thin sample, unless clients were paused in them: those are long, and
+/// each has several pauses.
+pub const FEW_EXECUTIONS: u64 = 3;
+/// Fewer operations than this are a thin sample.
+pub const FEW_OPERATIONS: u64 = 200;
+
+/// Whether a cell rests on a thin sample.
+fn is_thin(cell: &Cell) -> bool {
+    cell.engine == Engine::Stress
+        && cell.verdict == Verdict::NotObserved
+        && (cell.scope.executions < FEW_EXECUTIONS && cell.hazard != Hazard::Pause
+            || cell.scope.operations.unwrap_or(0) < FEW_OPERATIONS)
 }
 
 impl Known {
@@ -42,21 +58,19 @@ const fn weight(verdict: Verdict) -> u8 {
 pub fn known(strategy: &StrategyRun) -> BTreeMap<Claim, Known> {
     let mut all: BTreeMap<Claim, Known> = BTreeMap::new();
     for cell in &strategy.verdicts {
-        let entry = all
-            .entry(Claim::new(cell.guarantee, cell.hazard))
-            .or_insert(Known { verdict: cell.verdict, claimed: cell.claimed });
+        let entry = all.entry(Claim::new(cell.guarantee, cell.hazard)).or_insert(Known {
+            verdict: cell.verdict,
+            claimed: cell.claimed,
+            thin: is_thin(cell),
+        });
         entry.claimed |= cell.claimed;
+        entry.thin &= is_thin(cell);
         if weight(cell.verdict) > weight(entry.verdict) {
             entry.verdict = cell.verdict;
+            entry.thin = is_thin(cell);
         }
     }
     all
-}
-
-/// Claims of a strategy that no engine looked at.
-pub fn unseen_claims(strategy: &StrategyRun) -> Vec<Claim> {
-    let known = known(strategy);
-    strategy.claims.iter().copied().filter(|claim| !known.contains_key(claim)).collect()
 }
 
 /// What a maintainer needs to know of a strategy in a scenario, in the order of preference.
@@ -64,6 +78,8 @@ pub fn unseen_claims(strategy: &StrategyRun) -> Vec<Claim> {
 pub enum Assessment {
     /// It kept everything that the scenario requires and that any engine tested here.
     Recommended,
+    /// It kept everything, but in samples that say next to nothing of these.
+    Thin(Vec<Claim>),
     /// Nothing required broke, but not all of it could be decided: these are open.
     Undecided(Vec<Claim>),
     /// Nothing required was seen broken, but it is wrong on purpose.
@@ -81,11 +97,12 @@ impl Assessment {
     pub const fn rank(&self) -> u8 {
         match self {
             Self::Recommended => 0,
-            Self::Undecided(_) => 1,
-            Self::Unasked => 2,
-            Self::Suspect => 3,
-            Self::Unreliable(_) => 4,
-            Self::Unfit(_) => 5,
+            Self::Thin(_) => 1,
+            Self::Undecided(_) => 2,
+            Self::Unasked => 3,
+            Self::Suspect => 4,
+            Self::Unreliable(_) => 5,
+            Self::Unfit(_) => 6,
         }
     }
 }
@@ -108,8 +125,12 @@ pub fn assess(scenario: &ScenarioRun, strategy: &StrategyRun) -> Assessment {
     let (required, _) = tested_requirements(scenario);
     let mut broken = Vec::new();
     let mut open = Vec::new();
+    let mut thin = Vec::new();
     let mut kept = 0;
     for claim in required {
+        if known.get(&claim).is_some_and(|known| known.thin) {
+            thin.push(claim);
+        }
         match known.get(&claim).map(|known| known.verdict) {
             Some(Verdict::Violated) => broken.push(claim),
             Some(Verdict::Inconclusive) | None => open.push(claim),
@@ -129,6 +150,8 @@ pub fn assess(scenario: &ScenarioRun, strategy: &StrategyRun) -> Assessment {
         Assessment::Unasked
     } else if strategy.broken {
         Assessment::Suspect
+    } else if !thin.is_empty() {
+        Assessment::Thin(thin)
     } else {
         Assessment::Recommended
     }
@@ -194,7 +217,7 @@ pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tearproof_core::claim::{AnomalyKind, Engine};
+    use tearproof_core::claim::AnomalyKind;
 
     use super::*;
     use crate::sample;
@@ -230,7 +253,7 @@ mod tests {
                 strategy.verdicts[0].verdict = first;
                 strategy.verdicts[1].verdict = second;
                 strategy.verdicts[1].engine = Engine::Explore;
-                assert_eq!(known(&strategy)[&READS], Known { verdict: both, claimed: true });
+                assert_eq!(known(&strategy)[&READS], Known { verdict: both, claimed: true, thin: false });
             }
         }
     }
@@ -246,6 +269,29 @@ mod tests {
         let mut open = strategy(&[READS, UPDATES], &[]);
         sample::set(&mut open, Guarantee::AtomicReads, Hazard::Kill, Verdict::Inconclusive);
         assert_eq!(judged(open), Assessment::Undecided(vec![READS]));
+    }
+
+    #[test]
+    fn what_kept_everything_in_a_thin_sample_is_not_simply_recommended() {
+        for (executions, operations, thin) in
+            [(1, 19, true), (2, 10_000, true), (41, 199, true), (3, 200, false)]
+        {
+            let mut hardly = strategy(&[READS, UPDATES], &[]);
+            hardly.verdicts[0].scope.executions = executions;
+            hardly.verdicts[0].scope.operations = Some(operations);
+            let expected = if thin { Assessment::Thin(vec![READS]) } else { Assessment::Recommended };
+            assert_eq!(judged(hardly.clone()), expected, "{executions} {operations}");
+            // Who ran every execution there is knows more, however few they were.
+            let mut explored = hardly.verdicts[0].clone();
+            explored.engine = Engine::Explore;
+            explored.verdict = Verdict::Verified;
+            hardly.verdicts.push(explored);
+            assert_eq!(judged(hardly), Assessment::Recommended);
+        }
+        // A pause takes long: what counts there is how much was done beside it.
+        let mut paused = strategy(&[Claim::new(Guarantee::AtomicReads, Hazard::Pause)], &[]);
+        paused.verdicts[0].scope.executions = 1;
+        assert!(known(&paused).values().all(|known| !known.thin));
     }
 
     #[test]
@@ -265,7 +311,7 @@ mod tests {
             sample::scenario("index", vec![READS, power], vec![strategy(&[READS], &[READS, power])]);
         assert_eq!(tested_requirements(&scenario), (vec![READS], vec![power]));
         assert_eq!(assess(&scenario, &scenario.strategies[0]), Assessment::Recommended);
-        assert_eq!(unseen_claims(&scenario.strategies[0]), [power]);
+        assert_eq!(scenario.strategies[0].unseen_claims(), [power]);
         let nothing = sample::scenario("index", vec![power], vec![strategy(&[READS], &[])]);
         assert_eq!(assess(&nothing, &nothing.strategies[0]), Assessment::Unasked);
     }

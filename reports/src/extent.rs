@@ -1,14 +1,15 @@
-//! How far the engine that explores looked in a scenario: which clients played, and of which
-//! strategies every execution was run, up to which bound, or a sample.
+//! How far the engines looked in a scenario: the size of the samples; and of what was explored which
+//! clients played, and of which strategies every execution was run, up to which bound, or a sample.
 
 use std::collections::BTreeMap;
 
-use tearproof_core::claim::Engine;
-use tearproof_core::run::ScenarioRun;
+use tearproof_core::claim::{Engine, Hazard};
+use tearproof_core::run::{ScenarioRun, StrategyRun};
 use tearproof_core::verdict::{Sampling, Scope};
 
 use crate::number;
 use crate::style::{Ink, Line, Page};
+use crate::terminal::Details;
 
 /// What was looked at of the executions of one strategy. In the order in which they are told.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,8 +55,68 @@ impl Extent {
     }
 }
 
+/// The executions and operations that the stress engine ran of a strategy under a hazard.
+fn sample(strategy: &StrategyRun, hazard: Hazard) -> Option<(u64, u64)> {
+    let cells = strategy.verdicts.iter();
+    let cells = cells.filter(|cell| cell.engine == Engine::Stress && cell.hazard == hazard);
+    let sizes = cells.map(|cell| (cell.scope.executions, cell.scope.operations.unwrap_or(0)));
+    // An execution that could not tell is missing in some cells.
+    sizes.reduce(|a, b| (a.0.max(b.0), a.1.max(b.1)))
+}
+
+/// Writes the size of the samples, if any were taken: of each strategy where everything is asked for.
+fn sampled(scenario: &ScenarioRun, details: Details, page: &mut Page) {
+    let mut ranges = Vec::new();
+    for &hazard in Hazard::ALL {
+        let sizes = scenario.strategies.iter().filter_map(|strategy| sample(strategy, hazard));
+        let (executions, operations): (Vec<u64>, Vec<u64>) = sizes.unzip();
+        if !executions.is_empty() {
+            ranges.push(format!(
+                "{}, {} under\u{a0}{hazard}",
+                range(&executions, "execution", "executions"),
+                range(&operations, "operation", "operations")
+            ));
+        }
+    }
+    if ranges.is_empty() {
+        return;
+    }
+    let each = if scenario.strategies.len() > 1 { "of each strategy: " } else { "" };
+    page.wrap(&Line::of(Ink::Strong, "sampled    ").plain(each).plain(ranges.join("; ")), 11);
+    if details == Details::Full && scenario.strategies.len() > 1 {
+        for strategy in &scenario.strategies {
+            let sizes = Hazard::ALL.iter().filter_map(|&hazard| {
+                let (executions, operations) = sample(strategy, hazard)?;
+                Some(format!(
+                    "{}, {} under\u{a0}{hazard}",
+                    number::of(executions, "execution", "executions"),
+                    number::of(operations, "operation", "operations")
+                ))
+            });
+            let line = Line::of(Ink::Plain, "   ").with(Ink::Strong, &strategy.name).plain(": ");
+            page.wrap(&line.plain(sizes.collect::<Vec<_>>().join("; ")), 6);
+        }
+    }
+}
+
+/// `3–41 executions`.
+fn range(sizes: &[u64], one: &str, many: &str) -> String {
+    let least = sizes.iter().copied().min().unwrap_or(0);
+    let most = sizes.iter().copied().max().unwrap_or(0);
+    if least == most {
+        return number::of(most, one, many);
+    }
+    format!("{}–{}", number::count(least), number::of(most, one, many))
+}
+
+/// Writes how far was looked.
+pub fn write(scenario: &ScenarioRun, details: Details, page: &mut Page) {
+    sampled(scenario, details, page);
+    explored(scenario, page);
+}
+
 /// Writes how far was looked, if anything was explored.
-pub fn write(scenario: &ScenarioRun, page: &mut Page) {
+fn explored(scenario: &ScenarioRun, page: &mut Page) {
     let explored = scenario.strategies.iter().filter_map(|strategy| {
         let mut cells = strategy.verdicts.iter().filter(|cell| cell.engine == Engine::Explore);
         cells.next().map(|cell| (strategy.name.as_str(), &cell.scope))
@@ -127,7 +188,7 @@ mod tests {
         });
         let scenario = scenario("index", vec![claim], strategies.collect());
         let mut page = Page::new(Style { width: 100, color: false });
-        write(&scenario, &mut page);
+        write(&scenario, Details::Summary, &mut page);
         page.finish()
     }
 
@@ -152,6 +213,23 @@ mod tests {
               probability at most 1e-4; 3,000 random schedules miss a bug of depth 3 with probability at
               most 0.37)
            not to the end, 2 operations each: strategy-3 (1,722)
+        ");
+    }
+
+    #[test]
+    fn the_size_of_each_sample_is_told() {
+        let looked = crate::sample::claims(&[Guarantee::AtomicReads], &[Hazard::Concurrency, Hazard::Kill]);
+        let mut small = strategy("small", &looked, &[]);
+        small.verdicts[1].scope = Scope { executions: 1, operations: Some(19), ..Scope::default() };
+        let scenario = scenario("index", looked.clone(), vec![strategy("large", &looked, &[]), small]);
+        let mut page = Page::new(Style { width: 100, color: false });
+        write(&scenario, Details::Full, &mut page);
+        insta::assert_snapshot!(page.finish(), @r"
+        sampled    of each strategy: 41 executions, 174,420 operations under concurrency; 1–41 executions,
+                   19–174,420 operations under kill
+           large: 41 executions, 174,420 operations under concurrency; 41 executions, 174,420 operations
+              under kill
+           small: 41 executions, 174,420 operations under concurrency; 1 execution, 19 operations under kill
         ");
     }
 

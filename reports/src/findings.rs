@@ -24,6 +24,10 @@ const MESSAGES: usize = 3;
 /// Up to so many strategies in a run a summary speaks of each by itself.
 const FEW: usize = 10;
 
+/// Of which kinds of anomaly an example was given further up, and of which strategy in which scenario.
+#[derive(Debug, Default)]
+pub struct Explained(BTreeMap<AnomalyKind, String>);
+
 /// One kind of breach of one strategy, under all hazards and by all engines that saw it.
 struct Entry<'a> {
     strategy: &'a StrategyRun,
@@ -83,7 +87,7 @@ pub fn write(
     run: &Run,
     scenario: &ScenarioRun,
     details: Details,
-    explained: &mut Vec<AnomalyKind>,
+    explained: &mut Explained,
     page: &mut Page,
 ) {
     let rows: usize = run.scenarios.iter().map(|scenario| scenario.strategies.len()).sum();
@@ -114,7 +118,7 @@ pub fn write(
         );
     }
     if brief {
-        by_kind(&weak, explained, page);
+        by_kind(&terminal::label(run, scenario), &weak, explained, page);
         errors_by_message(&strategies, page);
     } else {
         let mut shown: Vec<AnomalyKind> = Vec::new();
@@ -127,12 +131,46 @@ pub fn write(
         }
         errors(&strategies, details, page);
     }
+    undecided(&strategies, page);
     problems(&strategies, page);
+}
+
+/// Why something could not be decided, promised or not: each reason once. What is among the problems
+/// of a strategy need not be said again.
+fn undecided(strategies: &[&StrategyRun], page: &mut Page) {
+    let mut reasons: BTreeMap<&str, Vec<(&str, Vec<Claim>)>> = BTreeMap::new();
+    for strategy in strategies {
+        for cell in strategy.verdicts.iter().filter(|cell| cell.verdict == Verdict::Inconclusive) {
+            let reason = cell.scope.limit.as_deref().unwrap_or("no limit was named");
+            if strategy.problems.iter().any(|problem| problem == reason) {
+                continue;
+            }
+            let who = reasons.entry(reason).or_default();
+            if who.last().is_none_or(|(name, _)| *name != strategy.name) {
+                who.push((&strategy.name, Vec::new()));
+            }
+            if let Some((_, claims)) = who.last_mut() {
+                claims.push(Claim::new(cell.guarantee, cell.hazard));
+            }
+        }
+    }
+    if reasons.is_empty() {
+        return;
+    }
+    page.gap();
+    page.line(
+        Line::of(Ink::Doubtful, "? Inconclusive").with(Ink::Faint, ": what kept it from being decided"),
+    );
+    for (reason, who) in reasons {
+        let cells = who.iter().map(|(name, claims)| format!("{name} ({})", assessment::in_words(claims)));
+        let line = Line::of(Ink::Plain, "   ").plain(reason).plain(": ");
+        page.wrap(&line.with(Ink::Strong, cells.collect::<Vec<_>>().join(", ")), 7);
+    }
 }
 
 /// The weaknesses of many strategies: for each kind who has it and how often, and one example of
 /// each kind in a run.
-fn by_kind(weak: &[Entry<'_>], explained: &mut Vec<AnomalyKind>, page: &mut Page) {
+fn by_kind(label: &str, weak: &[Entry<'_>], explained: &mut Explained, page: &mut Page) {
     let mut kinds: BTreeMap<AnomalyKind, Vec<&Entry<'_>>> = BTreeMap::new();
     for entry in weak {
         kinds.entry(entry.kind).or_default().push(entry);
@@ -146,9 +184,12 @@ fn by_kind(weak: &[Entry<'_>], explained: &mut Vec<AnomalyKind>, page: &mut Page
             .plain("  ")
             .plain(who.collect::<Vec<_>>().join(", "));
         page.wrap(&line, 7);
-        if !explained.contains(&kind) {
-            explained.push(kind);
+        if let Some(place) = explained.0.get(&kind) {
+            let text = format!("     example: see {place} above; --full shows each");
+            page.wrap(&Line::of(Ink::Faint, text), 7);
+        } else {
             let example = entries[0];
+            explained.0.insert(kind, format!("{label}/{}", example.strategy.name));
             page.wrap(&Line::of(Ink::Faint, format!("     for example {}:", example.strategy.name)), 7);
             witness(example.shortest(), Details::Summary, true, page);
         }
@@ -185,7 +226,7 @@ fn errors_by_message(strategies: &[&StrategyRun], page: &mut Page) {
         };
         let line = Line::of(Ink::Plain, "   ")
             .plain(*message)
-            .with(Ink::Faint, format!("  × {} ({to})", number::count(*times)));
+            .with(Ink::Faint, format!("  ×\u{a0}{} ({to})", number::count(*times)));
         page.wrap(&line, 7);
     }
     if let Some(rest) = messages.len().checked_sub(MESSAGES).filter(|&rest| rest > 0) {
@@ -202,7 +243,7 @@ fn head(entry: &Entry<'_>, details: Details, claimed: bool, page: &mut Page) {
     let mut line = Line::of(Ink::Plain, "   ").with(ink, &entry.strategy.name);
     line.push(Ink::Plain, ": ");
     line.push(Ink::Bad, entry.kind.name());
-    line.push(Ink::Plain, format!(" × {}", number::count(entry.count())));
+    line.push(Ink::Plain, format!(" ×\u{a0}{}", number::count(entry.count())));
     let engine = entry.seen[0].0.engine;
     let one_engine = entry.seen.iter().all(|(cell, _)| cell.engine == engine);
     let by_hazard = entry.seen.iter().map(|(cell, anomaly)| {
@@ -359,7 +400,7 @@ fn errors(strategies: &[&StrategyRun], details: Details, page: &mut Page) {
             let line = Line::of(Ink::Plain, "   ")
                 .with(Ink::Strong, &strategy.name)
                 .plain(format!(
-                    ": {} × {} under {}: ",
+                    ": {}\u{a0}×\u{a0}{} under {}: ",
                     error.operation,
                     number::count(error.count),
                     error.hazard
@@ -372,7 +413,7 @@ fn errors(strategies: &[&StrategyRun], details: Details, page: &mut Page) {
             rest.fold((0, 0), |(messages, times), error| (messages + 1, times + error.count));
         if messages > 0 {
             let text = format!(
-                "       {} more, × {}",
+                "       {} more, ×\u{a0}{}",
                 number::of(messages, "message", "messages"),
                 number::count(times)
             );

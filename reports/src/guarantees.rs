@@ -36,6 +36,8 @@ pub const fn symbol(verdict: Verdict) -> (&'static str, Ink, &'static str) {
 }
 
 const ALARM: (&str, &str) = ("✗!", "violated ALTHOUGH CLAIMED");
+/// Beside the symbol of what was not seen broken.
+const THIN: &str = "°";
 const UNSEEN: (&str, &str) = ("·", "not looked at");
 
 /// Two columns a hazard: the symbol, and a mark where a claim broke.
@@ -45,7 +47,7 @@ fn mark(known: Option<&Known>) -> Line {
         Some(known) if known.is_broken_claim() => Line::of(Ink::Alarm, ALARM.0),
         Some(known) => {
             let (symbol, ink, _) = symbol(known.verdict);
-            Line::of(ink, symbol)
+            Line::of(ink, symbol).with(Ink::Doubtful, if known.thin { THIN } else { "" })
         }
     }
     .padded(2)
@@ -54,6 +56,9 @@ fn mark(known: Option<&Known>) -> Line {
 fn heading(assessment: &Assessment) -> Line {
     let (ink, title, reason) = match assessment {
         Assessment::Recommended => (Ink::Good, "recommended", "kept all that is required *"),
+        Assessment::Thin(_) => {
+            (Ink::Doubtful, "hardly tested", "kept all that is required *, in a thin sample °")
+        }
         Assessment::Undecided(_) => (Ink::Doubtful, "undecided", "something required could not be decided"),
         Assessment::Unasked => (Ink::Plain, "not compared", "nothing that is required could be tested"),
         Assessment::Suspect => {
@@ -152,6 +157,14 @@ fn legend(
         if cells.iter().flatten().any(|known| known.verdict == verdict && !known.is_broken_claim()) {
             entry(ink, sign, text);
         }
+    }
+    if cells.iter().flatten().any(|known| known.thin) {
+        let few = format!(
+            "in a thin sample: fewer than {} executions or {} operations",
+            assessment::FEW_EXECUTIONS,
+            assessment::FEW_OPERATIONS
+        );
+        entry(Ink::Doubtful, THIN, &few);
     }
     if cells.iter().any(Option::is_none) {
         entry(Ink::Faint, UNSEEN.0, UNSEEN.1);

@@ -32,9 +32,10 @@ pub fn short(number: f64) -> String {
     format!("{value:.decimals$}{unit}")
 }
 
-/// `count` and the word for it, in the plural where it is one: `1 claim`, `2 claims`.
+/// `count` and the word for it, in the plural where it is one: `1 claim`, `2 claims`. They stay on one
+/// line.
 pub fn of(number: u64, one: &str, many: &str) -> String {
-    format!("{} {}", count(number), if number == 1 { one } else { many })
+    format!("{}\u{a0}{}", count(number), if number == 1 { one } else { many })
 }
 
 /// An estimate with its interval: `31.2k (29.9k–32.5k)`, or `0 (<3.69)` when nothing was seen.

@@ -35,8 +35,9 @@ pub fn scenario(name: &str, requires: Vec<Claim>, strategies: Vec<StrategyRun>) 
     ScenarioRun {
         name: name.to_owned(),
         summary: "three agents register themselves in one index in the same instant".to_owned(),
-        source: "seed 004".to_owned(),
+        source: "the index.json fix".to_owned(),
         requires,
+        requires_default: false,
         filesystem: "ext4".to_owned(),
         directory: String::new(),
         definition: None,

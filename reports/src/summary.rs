@@ -34,6 +34,8 @@ pub struct ClaimCount {
     pub not_applicable: u64,
     /// No engine looked.
     pub unseen: u64,
+    /// Those of them that a user's own program makes: they decide the exit code.
+    pub unproven: u64,
 }
 
 fn strategies(run: &Run) -> impl Iterator<Item = &StrategyRun> {
@@ -53,7 +55,9 @@ pub fn count_claims(run: &Run) -> ClaimCount {
                 Verdict::NotApplicable => count.not_applicable += 1,
             }
         }
-        count.unseen += assessment::unseen_claims(strategy).len() as u64;
+        let unseen = strategy.unseen_claims().len() as u64;
+        count.unseen += unseen;
+        count.unproven += if strategy.is_unproven() { unseen } else { 0 };
     }
     count
 }
@@ -113,9 +117,12 @@ fn recommendations(run: &Run, page: &mut Page) {
         let ranked = assessment::ranked(scenario);
         let of = |wanted: &Assessment| {
             let same = ranked.iter().filter(|(_, assessment)| assessment.rank() == wanted.rank());
-            same.map(|(strategy, _)| strategy.name.as_str()).collect::<Vec<_>>()
+            let mut same: Vec<&StrategyRun> = same.map(|(strategy, _)| *strategy).collect();
+            same.sort_by_key(|strategy| (weaknesses(strategy), cost(strategy)));
+            same.into_iter().map(|strategy| strategy.name.as_str()).collect::<Vec<_>>()
         };
         let (good, open) = (of(&Assessment::Recommended), of(&Assessment::Undecided(Vec::new())));
+        let thin = of(&Assessment::Thin(Vec::new()));
         let mut line = Line::of(Ink::Strong, terminal::label(run, scenario)).cut(wide).padded(wide + 2);
         if scenario.requires.is_empty() {
             line.push(Ink::Faint, "requires nothing: nothing to recommend");
@@ -123,12 +130,16 @@ fn recommendations(run: &Run, page: &mut Page) {
             line.push(Ink::Doubtful, "nothing to recommend");
         } else {
             line.push(Ink::Good, "use ");
-            line.push(Ink::Plain, good.join(", "));
+            line.push(Ink::Plain, few(&good));
             line.append(&fastest(&ranked));
+        }
+        if !thin.is_empty() {
+            line.push(Ink::Doubtful, "; hardly tested (give it more --budget): ");
+            line.push(Ink::Plain, few(&thin));
         }
         if !open.is_empty() {
             line.push(Ink::Doubtful, "; undecided: ");
-            line.push(Ink::Plain, open.join(", "));
+            line.push(Ink::Plain, few(&open));
         }
         // A recommendation is worth what was tested.
         let (_, untested) = assessment::tested_requirements(scenario);
@@ -140,6 +151,36 @@ fn recommendations(run: &Run, page: &mut Page) {
     }
 }
 
+/// Strategies that a decision names.
+const NAMED: usize = 3;
+
+/// The first of these names, and how many more there are.
+fn few(names: &[&str]) -> String {
+    let mut text = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    if let Some(more) = names.len().checked_sub(NAMED).filter(|&more| more > 0) {
+        text.push_str(&format!(" and\u{a0}{more}\u{a0}more"));
+    }
+    text
+}
+
+/// How many of its cells are broken, promised or not.
+fn weaknesses(strategy: &StrategyRun) -> usize {
+    assessment::known(strategy).values().filter(|known| known.verdict == Verdict::Violated).count()
+}
+
+/// The operations that change the state: what strategies differ in.
+const CHANGES: [Operation; 4] = [Operation::Update, Operation::Write, Operation::Append, Operation::Acquire];
+
+/// The median of an operation that was measured.
+fn median(strategy: &StrategyRun, operation: Operation) -> Option<u64> {
+    strategy.latency.get(&operation).filter(|latency| latency.count > 0).map(|latency| latency.p50_ns)
+}
+
+/// What a change costs; last what was not measured.
+fn cost(strategy: &StrategyRun) -> u64 {
+    CHANGES.into_iter().find_map(|operation| median(strategy, operation)).unwrap_or(u64::MAX)
+}
+
 /// Which of several recommended strategies changes the state the fastest.
 fn fastest(ranked: &[(&StrategyRun, Assessment)]) -> Line {
     let good: Vec<&StrategyRun> = ranked
@@ -147,42 +188,39 @@ fn fastest(ranked: &[(&StrategyRun, Assessment)]) -> Line {
         .filter(|(_, assessment)| *assessment == Assessment::Recommended)
         .map(|(strategy, _)| *strategy)
         .collect();
-    let median = |strategy: &StrategyRun, operation: Operation| {
-        strategy.latency.get(&operation).filter(|latency| latency.count > 0).map(|latency| latency.p50_ns)
-    };
-    let changes = [Operation::Update, Operation::Write, Operation::Append, Operation::Acquire];
     // Compared only where every one of them was measured.
     let operation =
-        changes.into_iter().find(|&operation| good.iter().all(|s| median(s, operation).is_some()));
+        CHANGES.into_iter().find(|&operation| good.iter().all(|s| median(s, operation).is_some()));
     let Some(operation) = operation.filter(|_| good.len() > 1) else {
         return Line::new();
     };
     let best = good.iter().filter_map(|s| Some((median(s, operation)?, &s.name))).min();
     best.map_or_else(Line::new, |(ns, name)| {
-        Line::of(Ink::Faint, format!(" (fastest {operation}: {name}, p50 {})", Nanos(ns)))
+        let p50 = Nanos(ns).to_string().replace(' ', "\u{a0}");
+        Line::of(Ink::Faint, format!(" (fastest {operation}: {name}, p50\u{a0}{p50})"))
     })
 }
 
 fn claims(run: &Run, count: ClaimCount, details: Details, page: &mut Page) {
     let held = count.verified + count.not_observed;
     let seen = held + count.violated + count.inconclusive;
-    let mut line = Line::of(Ink::Plain, format!("{} looked at: ", number::count(seen)));
+    let mut line = Line::of(Ink::Plain, format!("{}\u{a0}looked\u{a0}at: ", number::count(seen)));
     let ink = |number: u64, ink: Ink| if number > 0 { ink } else { Ink::Plain };
-    line.push(ink(held, Ink::Good), format!("{} held", number::count(held)));
+    line.push(ink(held, Ink::Good), format!("{}\u{a0}held", number::count(held)));
     line.push(
         Ink::Faint,
         format!(
-            " ({} verified, {} not observed broken)",
+            " ({}\u{a0}verified, {}\u{a0}not\u{a0}observed\u{a0}broken)",
             number::count(count.verified),
             number::count(count.not_observed)
         ),
     );
     line.push(Ink::Plain, ", ");
-    line.push(ink(count.violated, Ink::Alarm), format!("{} violated", number::count(count.violated)));
+    line.push(ink(count.violated, Ink::Alarm), format!("{}\u{a0}violated", number::count(count.violated)));
     line.push(Ink::Plain, ", ");
     line.push(
         ink(count.inconclusive, Ink::Doubtful),
-        format!("{} inconclusive", number::count(count.inconclusive)),
+        format!("{}\u{a0}inconclusive", number::count(count.inconclusive)),
     );
     field("claims", line, page);
     // These decide the exit code, so they are named: the violated ones first, and all of them.
@@ -227,7 +265,7 @@ fn unseen(run: &Run, details: Details, page: &mut Page) {
     let mut claims: BTreeMap<Claim, Vec<String>> = BTreeMap::new();
     for scenario in &run.scenarios {
         for strategy in &scenario.strategies {
-            for claim in assessment::unseen_claims(strategy) {
+            for claim in strategy.unseen_claims() {
                 claims.entry(claim).or_default().push(format!(
                     "{}/{}",
                     terminal::label(run, scenario),
@@ -251,11 +289,17 @@ fn unseen(run: &Run, details: Details, page: &mut Page) {
 }
 
 /// What the exit code will be, and why.
-pub fn outcome_text(outcome: Outcome, count: ClaimCount) -> String {
+pub fn outcome_text(outcome: Outcome, count: ClaimCount, interrupted: bool) -> String {
     let code = outcome.exit_code();
     match outcome {
         Outcome::Violated => {
             format!("{code}: {}", number::of(count.violated, "claim was violated", "claims were violated"))
+        }
+        Outcome::Inconclusive if count.inconclusive == 0 && count.unproven > 0 && !interrupted => {
+            format!(
+                "{code}: no engine of this run looks at {} of your program",
+                number::of(count.unproven, "claim", "claims")
+            )
         }
         Outcome::Inconclusive if count.inconclusive == 0 => {
             format!("{code}: the run was interrupted before every claim had been looked at")
@@ -280,5 +324,5 @@ fn outcome(run: &Run, count: ClaimCount, page: &mut Page) {
         Outcome::Violated => Ink::Alarm,
         Outcome::Inconclusive => Ink::Doubtful,
     };
-    field("exit", Line::of(ink, outcome_text(outcome, count)), page);
+    field("exit", Line::of(ink, outcome_text(outcome, count, run.interrupted)), page);
 }

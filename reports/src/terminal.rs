@@ -27,12 +27,12 @@ pub enum Details {
 /// end.
 pub fn render(run: &Run, style: Style, details: Details, run_json: Option<&Path>) -> String {
     let mut page = Page::new(style);
-    let mut explained = Vec::new();
+    let mut explained = findings::Explained::default();
     for scenario in &run.scenarios {
         page.gap();
         heading(scenario, run, &mut page);
         guarantees::write(scenario, &mut page);
-        extent::write(scenario, &mut page);
+        extent::write(scenario, details, &mut page);
         performance::write(scenario, &mut page);
         findings::write(run, scenario, details, &mut explained, &mut page);
     }
@@ -116,7 +116,13 @@ fn heading(scenario: &ScenarioRun, run: &Run, page: &mut Page) {
     page.wrap(&about, 0);
     let (tested, untested) = assessment::tested_requirements(scenario);
     if !tested.is_empty() {
-        page.wrap(&Line::of(Ink::Strong, "required*  ").plain(assessment::in_words(&tested)), 11);
+        let defaults = if scenario.requires_default && scenario.definition.is_some() {
+            " (the defaults; [require] in the definition says otherwise)"
+        } else {
+            ""
+        };
+        let line = Line::of(Ink::Strong, "required*  ").plain(assessment::in_words(&tested));
+        page.wrap(&line.with(Ink::Faint, defaults), 11);
     }
     if !untested.is_empty() {
         let line = Line::of(Ink::Strong, "required*  ").plain(assessment::in_words(&untested));

@@ -1,4 +1,4 @@
-//! One O_APPEND write a record, each with its checksum; a torn tail is skipped. Source: seed 000's
+//! One O_APPEND write a record, each with its checksum; a torn tail is skipped. Source: the run-info.yaml report's
 //! message bus; POSIX on O_APPEND.
 //!
 //! The kernel finds the end of the file and writes there under one lock of the inode, so records
@@ -63,7 +63,7 @@ static APPEND_LOG_INFO: StrategyInfo = StrategyInfo {
     name: "append-log",
     algorithm: "one O_APPEND write a record with a checksum and a newline on both sides; readers skip what is torn",
     claims: BUT_FOR_DURABILITY,
-    source: "seed 000, its message bus",
+    source: "the run-info.yaml report, its message bus",
     objects: &[Object::Log, Object::Set],
     broken: false,
     timed: false,

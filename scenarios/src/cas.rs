@@ -2,7 +2,7 @@
 //! first.
 //!
 //! `link(2)` fails when the name is taken, so among all clients that saw version N exactly one
-//! makes N+1 of it, and the others read again. Source: seed 003's alternative ("CAS via a version
+//! makes N+1 of it, and the others read again. Source: the atomic-writes note's alternative ("CAS via a version
 //! in the state itself, when you can't take a lock"), with `link` as the test-and-set that NFS
 //! clients have long relied on.
 //!
@@ -56,7 +56,7 @@ static CAS_VERSIONED_LINK_INFO: StrategyInfo = StrategyInfo {
         NoResidue: Concurrency;
         MetadataKept: Concurrency;
     ],
-    source: "seed 003's alternative, with link(2) as the compare-and-swap",
+    source: "the atomic-writes note's alternative, with link(2) as the compare-and-swap",
     objects: DOCUMENTS,
     broken: false,
     timed: false,

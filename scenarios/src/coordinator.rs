@@ -1,4 +1,4 @@
-//! One process owns the state, and everybody else asks it over a Unix socket. Source: seed 002,
+//! One process owns the state, and everybody else asks it over a Unix socket. Source: the progress.json report,
 //! solution 3 (IPC).
 //!
 //! The owner holds the document in memory and answers one request at a time. Before it acknowledges
@@ -50,7 +50,7 @@ static COORDINATOR_INFO: StrategyInfo = StrategyInfo {
         NoResidue: Concurrency;
         MetadataKept: Concurrency;
     ],
-    source: "seed 002 (solution 3)",
+    source: "the progress.json report (solution 3)",
     objects: DOCUMENTS,
     broken: false,
     timed: true,

@@ -1,5 +1,5 @@
 //! The end state goes into a file of its own, `<file>-END`, and readers let it win over the
-//! original, which is never written again. Source: seed 000, approach C.
+//! original, which is never written again. Source: the run-info.yaml report, approach C.
 //!
 //! Registers only. Every write goes to the END file, so a second one replaces the first.
 
@@ -61,7 +61,7 @@ static END_FILE_INFO: StrategyInfo = StrategyInfo {
         NoResidue: Concurrency Kill;
         MetadataKept: Concurrency;
     ],
-    source: "seed 000 (approach C) as written",
+    source: "the run-info.yaml report (approach C) as written",
     objects: &[Object::Register],
     broken: true,
     timed: false,
@@ -111,7 +111,7 @@ static END_FILE_ATOMIC_INFO: StrategyInfo = StrategyInfo {
         NoResidue: Concurrency;
         MetadataKept: Concurrency;
     ],
-    source: "seed 000 (approach C), with the write of seed 003",
+    source: "the run-info.yaml report (approach C), with the write of the atomic-writes note",
     objects: &[Object::Register],
     broken: false,
     timed: false,

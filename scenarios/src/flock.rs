@@ -42,7 +42,7 @@ static FLOCK_IN_PLACE_INFO: StrategyInfo = StrategyInfo {
         NoResidue: Concurrency Kill;
         MetadataKept: Concurrency;
     ],
-    source: "seed 000 (approach B), seed 002 (solution 1)",
+    source: "the run-info.yaml report (approach B), the progress.json report (solution 1)",
     objects: DOCUMENTS,
     broken: false,
     timed: false,
@@ -137,7 +137,7 @@ static FLOCK_SIBLING_INFO: StrategyInfo = StrategyInfo {
         NoResidue: Concurrency;
         MetadataKept: Concurrency;
     ],
-    source: "seed 003, WithLock around WriteFileAtomic",
+    source: "the atomic-writes note, WithLock around WriteFileAtomic",
     objects: DOCUMENTS,
     broken: false,
     timed: false,

@@ -1,5 +1,5 @@
 //! One mutex for each path, for the threads of one process: what programs build when they mean to
-//! lock a file and lock their own memory. Source: seed 002 (`_json_file_locks`) and seed 004
+//! lock a file and lock their own memory. Source: the progress.json report (`_json_file_locks`) and the index.json fix
 //! (`withIndexLock`).
 //!
 //! The registry knows its mutex and its condition through [`Monitor`] alone. In production they are

@@ -1,4 +1,4 @@
-//! Each client writes a file of its own, and readers merge them all. Source: seed 002, solution 5.
+//! Each client writes a file of its own, and readers merge them all. Source: the progress.json report, solution 5.
 //!
 //! Nobody ever writes what another one writes, so there is nothing to lock and nothing to lose. A
 //! set is the union of the files. A register has no such merge: each file carries a number one
@@ -50,7 +50,7 @@ static PER_PROCESS_FILES_INFO: StrategyInfo = StrategyInfo {
         NoResidue: Concurrency;
         MetadataKept: Concurrency;
     ],
-    source: "seed 002 (solution 5)",
+    source: "the progress.json report (solution 5)",
     objects: DOCUMENTS,
     broken: false,
     timed: false,

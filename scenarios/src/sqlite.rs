@@ -1,5 +1,5 @@
 //! A database instead of a file: SQLite, bundled, with a rollback journal or a write-ahead log.
-//! Source: seed 003 ("sqlite gives you real transactions").
+//! Source: the atomic-writes note ("sqlite gives you real transactions").
 //!
 //! A register is one row, a set is a table. Updates run in `BEGIN IMMEDIATE`, so that two of them
 //! never read the same state. Somebody else's transaction is waited for as long as the client has
@@ -49,7 +49,7 @@ static SQLITE_ROLLBACK_INFO: StrategyInfo = StrategyInfo {
     name: "sqlite-rollback",
     algorithm: "SQLite with journal_mode=DELETE and synchronous=EXTRA, updates in BEGIN IMMEDIATE",
     claims: EVERYTHING,
-    source: "seed 003; SQLite, bundled",
+    source: "the atomic-writes note; SQLite, bundled",
     objects: DOCUMENTS,
     broken: false,
     timed: true,
@@ -59,7 +59,7 @@ static SQLITE_WAL_INFO: StrategyInfo = StrategyInfo {
     name: "sqlite-wal",
     algorithm: "SQLite with journal_mode=WAL and synchronous=FULL, updates in BEGIN IMMEDIATE",
     claims: EVERYTHING,
-    source: "seed 003; SQLite, bundled",
+    source: "the atomic-writes note; SQLite, bundled",
     objects: DOCUMENTS,
     broken: false,
     timed: true,

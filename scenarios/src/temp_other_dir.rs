@@ -30,7 +30,7 @@ static TEMP_OTHER_DIR_INFO: StrategyInfo = StrategyInfo {
     name: "temp-other-dir",
     algorithm: "write a temporary file in another directory, rename it; on EXDEV copy it over the state file",
     claims: claims![Progress: Concurrency; NoResidue: Concurrency],
-    source: "folklore; seed 003 says why not (\"cross-dir renames aren't atomic\")",
+    source: "folklore; the atomic-writes note says why not (\"cross-dir renames aren't atomic\")",
     objects: DOCUMENTS,
     broken: false,
     timed: false,

@@ -91,7 +91,7 @@ static TEMP_FSYNC_RENAME_INFO: StrategyInfo = StrategyInfo {
         ErrorsReported: IoError;
         NoResidue: Concurrency;
     ],
-    source: "the widespread form of atomic replacement; seed 003 without its last step",
+    source: "the widespread form of atomic replacement; the atomic-writes note without its last step",
     objects: DOCUMENTS,
     broken: false,
     timed: false,
@@ -134,7 +134,7 @@ static WRITE_FILE_ATOMIC_INFO: StrategyInfo = StrategyInfo {
         NoResidue: Concurrency;
         MetadataKept: Concurrency;
     ],
-    source: "seed 003, WriteFileAtomic",
+    source: "the atomic-writes note, WriteFileAtomic",
     objects: DOCUMENTS,
     broken: false,
     timed: false,

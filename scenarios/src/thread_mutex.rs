@@ -37,7 +37,7 @@ static THREAD_MUTEX_INFO: StrategyInfo = StrategyInfo {
         NoResidue: Concurrency Kill;
         MetadataKept: Concurrency;
     ],
-    source: "seed 002, _json_file_locks",
+    source: "the progress.json report, _json_file_locks",
     objects: DOCUMENTS,
     broken: false,
     timed: false,
@@ -99,7 +99,7 @@ static THREAD_MUTEX_TEMP_RENAME_INFO: StrategyInfo = StrategyInfo {
     name: "thread-mutex-temp-rename",
     algorithm: "hold an in-process mutex for the read-modify-write, rename <file>.tmp over the file; an empty file is an empty set",
     claims: claims![Progress: Concurrency; NoResidue: Concurrency],
-    source: "seed 004, the fix as merged",
+    source: "the index.json fix, as merged",
     objects: DOCUMENTS,
     broken: false,
     timed: false,

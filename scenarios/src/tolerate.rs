@@ -1,5 +1,5 @@
 //! Write in place, and have the readers cope: look at what was read, and read again when it is not
-//! whole. Source: seed 000 (approach D) and seed 002 (solution 4).
+//! whole. Source: the run-info.yaml report (approach D) and the progress.json report (solution 4).
 //!
 //! What readers can cope with is what they can notice, and what passes. A parser notices a cut
 //! JSON document, and often not a cut YAML one. A checksum notices everything. Damage that stays,
@@ -33,7 +33,7 @@ static TOLERATE_RETRY_INFO: StrategyInfo = StrategyInfo {
     name: "tolerate-retry",
     algorithm: "write in place; readers parse, and retry with exponential backoff",
     claims: claims![NoResidue: Concurrency Kill; MetadataKept: Concurrency],
-    source: "seed 000 (approach D), seed 002 (solution 4)",
+    source: "the run-info.yaml report (approach D), the progress.json report (solution 4)",
     objects: DOCUMENTS,
     broken: false,
     timed: true,
@@ -88,7 +88,7 @@ static TOLERATE_CHECKSUM_INFO: StrategyInfo = StrategyInfo {
         NoResidue: Concurrency Kill;
         MetadataKept: Concurrency;
     ],
-    source: "seed 000 (approach D), with what its readers would need",
+    source: "the run-info.yaml report (approach D), with what its readers would need",
     objects: DOCUMENTS,
     broken: false,
     timed: true,

@@ -43,7 +43,7 @@ pub fn check(options: &CheckOptions, color: bool) -> Outcome {
         )
     })?;
     let mut tally = Tally::default();
-    tally.add(findings, history.events.len() as u64 / 2, 0);
+    tally.add(findings, &history, 0);
     let cells = tally.cells(Hazard::Concurrency, None, None);
     match options.format {
         CheckFormat::Text => {

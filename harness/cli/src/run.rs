@@ -15,6 +15,7 @@ use tearproof_engine::host;
 use tearproof_engine::process::{Executable, Interrupt};
 use tearproof_engine::stress::Measured;
 use tearproof_reports::terminal;
+use tearproof_scenarios::definition::default_require;
 
 use crate::Outcome;
 use crate::args::RunOptions;
@@ -163,10 +164,17 @@ fn finish(run: &Run, options: &RunOptions, color: bool) -> Result<(), Failure> {
     printed
 }
 
-/// Columns of the terminal, within what the tables are made for.
+/// Columns of the terminal, within what the tables are made for. Where nothing is a terminal, what
+/// `COLUMNS` says, as far as it can be laid out for.
 pub fn terminal_width() -> usize {
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).map(|size| usize::from(size.ws_col));
-    size.ok().filter(|&columns| columns > 0).unwrap_or(100).clamp(80, 120)
+    if let Some(columns) = size.ok().filter(|&columns| columns > 0) {
+        return columns.clamp(80, 120);
+    }
+    let wanted = std::env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse::<usize>().ok());
+    wanted
+        .filter(|&columns| columns > 0)
+        .map_or(100, |columns| columns.clamp(terminal::Style::NARROWEST, 400))
 }
 
 /// The directories that were asked for, each once.
@@ -206,16 +214,12 @@ fn describe_host(directories: &[Directory]) -> Host {
 
 fn describe_scenario(scenario: &Scenario, directory: &Directory) -> ScenarioRun {
     let require = &scenario.require;
-    let requires = require
-        .guarantees
-        .iter()
-        .flat_map(|&guarantee| require.hazards.iter().map(move |&hazard| Claim::new(guarantee, hazard)))
-        .collect();
     ScenarioRun {
         name: scenario.name.clone(),
         summary: scenario.summary.clone(),
         source: scenario.source.clone(),
-        requires,
+        requires: require.claims(),
+        requires_default: *require == default_require(scenario.state.object),
         filesystem: directory.filesystem.clone(),
         directory: directory.path.clone(),
         definition: None,

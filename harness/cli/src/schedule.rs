@@ -230,12 +230,15 @@ fn entry(index: usize, scenario: &Scenario, name: &str) -> Entry {
     Entry { scenario: index, strategy: name.to_owned(), origin, claims, broken, hazards }
 }
 
-/// The claims that a strategy makes for this object. A set that loses updates is not linearizable,
+/// The claims that a strategy makes for this object: what says nothing of it is none. A set that loses updates is not linearizable,
 /// so who does not promise to keep updates promises linearizability for registers alone.
 fn meant_for(object: Object, claims: Vec<Claim>) -> Vec<Claim> {
     let keeps_updates = |hazard| claims.contains(&Claim::new(Guarantee::NoLostUpdates, hazard));
     let meant = |claim: &&Claim| {
-        object != Object::Set || claim.guarantee != Guarantee::Linearizable || keeps_updates(claim.hazard)
+        claim.guarantee.concerns(object)
+            && (object != Object::Set
+                || claim.guarantee != Guarantee::Linearizable
+                || keeps_updates(claim.hazard))
     };
     claims.iter().filter(meant).copied().collect()
 }
@@ -274,6 +277,7 @@ mod tests {
         assert_eq!(meant_for(Object::Set, vec![linearizable]), []);
         assert_eq!(meant_for(Object::Register, vec![linearizable]), [linearizable]);
         assert_eq!(meant_for(Object::Set, vec![linearizable, kept]), [linearizable, kept]);
+        assert_eq!(meant_for(Object::Register, vec![linearizable, kept]), [linearizable]);
     }
 
     fn comparison() -> Scenario {

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{UnknownName, names};
+use crate::object::Object;
 
 names! {
     /// A property of shared state that a user cares about.
@@ -111,6 +112,33 @@ names! {
         OwnerDrift = "owner-drift",
         /// A file that was none of the strategy's business was truncated.
         VictimTruncated = "victim-truncated",
+    }
+}
+
+impl Guarantee {
+    /// Whether an object of this kind can keep it or break it. A write to a register may be overwritten
+    /// at once, so a register has no updates to lose; one that was lost is a stale read.
+    pub const fn concerns(self, object: Object) -> bool {
+        match self {
+            Self::MutualExclusion => matches!(object, Object::Lock),
+            Self::NoLostUpdates => matches!(object, Object::Set | Object::Log),
+            Self::AtomicReads | Self::Linearizable => !matches!(object, Object::Lock),
+            Self::Progress
+            | Self::Durability
+            | Self::ErrorsReported
+            | Self::NoResidue
+            | Self::MetadataKept => true,
+        }
+    }
+
+    /// Whether this hazard can break it at all: nothing has to last where nothing crashes, and no error
+    /// is to be reported where no call fails.
+    pub const fn is_endangered_by(self, hazard: Hazard) -> bool {
+        match self {
+            Self::Durability => matches!(hazard, Hazard::Kill | Hazard::PowerLoss),
+            Self::ErrorsReported => matches!(hazard, Hazard::IoError),
+            _ => true,
+        }
     }
 }
 

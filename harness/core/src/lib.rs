@@ -10,6 +10,7 @@
 
 pub mod claim;
 pub mod document;
+pub mod evidence;
 pub mod history;
 pub mod jsonl;
 pub mod log;

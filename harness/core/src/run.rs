@@ -95,6 +95,9 @@ pub struct ScenarioRun {
     /// The guarantees that it requires of a strategy to be recommended.
     #[serde(default)]
     pub requires: Vec<Claim>,
+    /// Whether these are the defaults for the scenario's object.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub requires_default: bool,
     /// The file system that it ran on, for example `ext4`.
     #[serde(default)]
     pub filesystem: String,
@@ -213,7 +216,8 @@ pub enum Outcome {
     Held,
     /// A claim was violated.
     Violated,
-    /// A claim stayed inconclusive, or the run was cut short before it had looked at all of them.
+    /// A claim stayed inconclusive, or the run was cut short before it had looked at all of them, or
+    /// none of its engines looks at something that a user's program claims.
     Inconclusive,
 }
 
@@ -228,8 +232,26 @@ impl Outcome {
     }
 }
 
+impl StrategyRun {
+    /// Claims that no engine looked at.
+    pub fn unseen_claims(&self) -> Vec<Claim> {
+        let seen = |claim: &Claim| {
+            let mut cells = self.verdicts.iter();
+            cells.any(|cell| cell.guarantee == claim.guarantee && cell.hazard == claim.hazard)
+        };
+        self.claims.iter().copied().filter(|claim| !seen(claim)).collect()
+    }
+
+    /// Whether this is a user's own program of whose claims one was not looked at. Its author asked
+    /// about every one of them; what tearproof claims of its own strategies nobody asked.
+    pub fn is_unproven(&self) -> bool {
+        self.origin == Origin::Command && !self.unseen_claims().is_empty()
+    }
+}
+
 impl Run {
-    /// Whether the claims held. What nobody claims does not count.
+    /// Whether the claims held. What nobody claims does not count; and what a user's own program
+    /// claims and nobody looked at did not hold, as far as anyone knows.
     pub fn outcome(&self) -> Outcome {
         let claimed = || {
             self.scenarios
@@ -240,10 +262,50 @@ impl Run {
         };
         if claimed().any(|cell| cell.verdict == Verdict::Violated) {
             Outcome::Violated
-        } else if self.interrupted || claimed().any(|cell| cell.verdict == Verdict::Inconclusive) {
+        } else if self.interrupted
+            || claimed().any(|cell| cell.verdict == Verdict::Inconclusive)
+            || self.scenarios.iter().flat_map(|scenario| &scenario.strategies).any(StrategyRun::is_unproven)
+        {
             Outcome::Inconclusive
         } else {
             Outcome::Held
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program that claims atomic reads, of which `looked` says whether anybody looked.
+    fn run(origin: Origin, looked: bool) -> Run {
+        let claim = Claim::new(Guarantee::AtomicReads, Hazard::PowerLoss);
+        let cell = Cell {
+            guarantee: claim.guarantee,
+            hazard: claim.hazard,
+            engine: Engine::Crash,
+            verdict: Verdict::Verified,
+            claimed: true,
+            scope: Scope::default(),
+            anomalies: Vec::new(),
+        };
+        let strategy = serde_json::json!({
+            "name": "mine", "origin": origin, "claims": [claim],
+            "verdicts": if looked { vec![cell] } else { Vec::new() },
+            "latency": {}, "throughput_per_s": {},
+        });
+        let run = serde_json::json!({
+            "format": 1, "tool": { "name": "tearproof", "version": "0" },
+            "host": { "kernel": "6", "cpus": 1, "filesystem": "ext4" },
+            "seed": 1, "started": "", "scenarios": [{ "name": "one", "strategies": [strategy] }],
+        });
+        serde_json::from_value(run).expect("a run")
+    }
+
+    #[test]
+    fn what_a_users_program_claims_and_nobody_looked_at_did_not_hold() {
+        assert_eq!(run(Origin::Command, false).outcome(), Outcome::Inconclusive);
+        assert_eq!(run(Origin::Command, true).outcome(), Outcome::Held);
+        assert_eq!(run(Origin::BuiltIn, false).outcome(), Outcome::Held);
     }
 }

@@ -191,6 +191,17 @@ pub struct Require {
     pub hazards: Vec<Hazard>,
 }
 
+impl Require {
+    /// Every guarantee under every hazard that can break it.
+    pub fn claims(&self) -> Vec<Claim> {
+        let under = |&guarantee: &Guarantee| {
+            let hazards = self.hazards.iter().filter(move |&&hazard| guarantee.is_endangered_by(hazard));
+            hazards.map(move |&hazard| Claim::new(guarantee, hazard))
+        };
+        self.guarantees.iter().flat_map(under).collect()
+    }
+}
+
 /// Limits of the stress engine. Every one of them can be set in the definition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StressLimits {

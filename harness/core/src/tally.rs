@@ -3,11 +3,14 @@
 //! One breach outweighs everything. An execution in which a limit was hit says nothing, and does not
 //! count among those that were looked at; if they are the most, the verdict is inconclusive. A limit that
 //! concerns the whole run, such as processes that cannot be started, makes it inconclusive however
-//! many executions there were before.
+//! many executions there were before. An execution that could not have shown a breach, as one in which
+//! not one read completed, does not count either; where none could, the verdict is inconclusive.
 
 use std::collections::BTreeMap;
 
 use crate::claim::{AnomalyKind, Engine, Guarantee, Hazard};
+use crate::evidence::Evidence;
+use crate::history::History;
 use crate::run::Cell;
 use crate::verdict::{Anomaly, Finding, Findings, Scope, Verdict};
 
@@ -29,6 +32,8 @@ struct Known {
     /// Executions in which the checker could not tell, and what kept it from telling in the first.
     doubtful: u64,
     doubt: Option<String>,
+    /// What was missing for a breach to show, in the first execution that could not have shown one.
+    void: Option<&'static str>,
     /// What cut the whole run short.
     limit: Option<String>,
     anomalies: BTreeMap<AnomalyKind, Anomaly>,
@@ -37,7 +42,11 @@ struct Known {
 impl Tally {
     /// Adds the findings of one execution. `after_ms` is when it began, counted from the moment in
     /// which the clients of the first one were let loose.
-    pub fn add(&mut self, findings: Findings, operations: u64, after_ms: u64) {
+    pub fn add(&mut self, findings: Findings, history: &History, after_ms: u64) {
+        self.count(findings, Evidence::of(history), history.events.len() as u64 / 2, after_ms);
+    }
+
+    fn count(&mut self, findings: Findings, evidence: Evidence, operations: u64, after_ms: u64) {
         self.executions += 1;
         self.operations += operations;
         for (guarantee, finding) in findings {
@@ -47,7 +56,12 @@ impl Tally {
                 Finding::NotApplicable => {}
                 Finding::Holds => {
                     known.applicable = true;
-                    known.held += 1;
+                    match evidence.lacks(guarantee) {
+                        None => known.held += 1,
+                        Some(lacking) => {
+                            known.void.get_or_insert(lacking);
+                        }
+                    }
                 }
                 Finding::Inconclusive(reason) => {
                     known.applicable = true;
@@ -88,10 +102,11 @@ impl Tally {
             .iter()
             .filter(|(_, known)| known.applicable || !known.looked_at)
             .map(|(&guarantee, known)| {
-                let limit = match (&known.limit, &known.doubt) {
-                    (Some(limit), _) => Some(limit.clone()),
-                    (None, Some(doubt)) if known.held < known.doubtful => Some(doubt.clone()),
-                    (None, _) => None,
+                let limit = match (&known.limit, &known.doubt, known.void) {
+                    (Some(limit), ..) => Some(limit.clone()),
+                    (None, Some(doubt), _) if known.held < known.doubtful => Some(doubt.clone()),
+                    (None, _, Some(void)) if known.held == 0 => Some(void.to_owned()),
+                    (None, ..) => None,
                 };
                 let (verdict, executions) = if !known.anomalies.is_empty() {
                     (Verdict::Violated, self.executions)
@@ -159,6 +174,11 @@ mod tests {
         }])
     }
 
+    /// Adds an execution in which everything could have shown.
+    fn seen(tally: &mut Tally, findings: Findings, operations: u64, after_ms: u64) {
+        tally.count(findings, Evidence::ample(), operations, after_ms);
+    }
+
     fn verdict(tally: &Tally, guarantee: Guarantee) -> Verdict {
         let cells = tally.cells(Hazard::Concurrency, None, None);
         cells.iter().find(|cell| cell.guarantee == guarantee).expect("a cell").verdict
@@ -167,17 +187,27 @@ mod tests {
     #[test]
     fn a_breach_wins_and_an_execution_that_cannot_tell_does_not_count() {
         let mut tally = Tally::default();
-        tally.add(vec![(Guarantee::AtomicReads, Finding::Inconclusive("ring full".to_owned()))], 10, 5);
+        seen(
+            &mut tally,
+            vec![(Guarantee::AtomicReads, Finding::Inconclusive("ring full".to_owned()))],
+            10,
+            5,
+        );
         assert_eq!(verdict(&tally, Guarantee::AtomicReads), Verdict::Inconclusive);
-        tally.add(vec![(Guarantee::AtomicReads, Finding::Inconclusive("ring full".to_owned()))], 10, 5);
-        tally.add(vec![(Guarantee::AtomicReads, Finding::Holds)], 10, 0);
+        seen(
+            &mut tally,
+            vec![(Guarantee::AtomicReads, Finding::Inconclusive("ring full".to_owned()))],
+            10,
+            5,
+        );
+        seen(&mut tally, vec![(Guarantee::AtomicReads, Finding::Holds)], 10, 0);
         assert_eq!(verdict(&tally, Guarantee::AtomicReads), Verdict::Inconclusive);
-        tally.add(vec![(Guarantee::AtomicReads, Finding::Holds)], 10, 0);
+        seen(&mut tally, vec![(Guarantee::AtomicReads, Finding::Holds)], 10, 0);
         assert_eq!(verdict(&tally, Guarantee::AtomicReads), Verdict::NotObserved);
         assert_eq!(tally.cells(Hazard::Concurrency, None, None)[0].scope.executions, 2);
-        tally.add(vec![(Guarantee::AtomicReads, torn(2))], 10, 7);
-        tally.add(vec![(Guarantee::AtomicReads, torn(3))], 10, 9);
-        tally.add(vec![(Guarantee::AtomicReads, Finding::Holds)], 10, 11);
+        seen(&mut tally, vec![(Guarantee::AtomicReads, torn(2))], 10, 7);
+        seen(&mut tally, vec![(Guarantee::AtomicReads, torn(3))], 10, 9);
+        seen(&mut tally, vec![(Guarantee::AtomicReads, Finding::Holds)], 10, 11);
         assert_eq!(verdict(&tally, Guarantee::AtomicReads), Verdict::Violated);
         let cells = tally.cells(Hazard::Concurrency, None, None);
         let anomaly = &cells[0].anomalies[0];
@@ -188,14 +218,14 @@ mod tests {
     #[test]
     fn what_does_not_apply_has_no_cell() {
         let mut tally = Tally::default();
-        tally.add(vec![(Guarantee::MutualExclusion, Finding::NotApplicable)], 1, 0);
+        seen(&mut tally, vec![(Guarantee::MutualExclusion, Finding::NotApplicable)], 1, 0);
         assert!(tally.cells(Hazard::Concurrency, None, None).is_empty());
     }
 
     #[test]
     fn what_nobody_came_to_look_at_is_inconclusive_and_not_silent() {
         let mut tally = Tally::default();
-        tally.add(vec![(Guarantee::MetadataKept, Finding::Holds)], 1, 0);
+        seen(&mut tally, vec![(Guarantee::MetadataKept, Finding::Holds)], 1, 0);
         tally.limit("the clients died at start");
         assert_eq!(verdict(&tally, Guarantee::AtomicReads), Verdict::Inconclusive);
     }
@@ -205,5 +235,22 @@ mod tests {
         let mut tally = Tally::default();
         tally.limit("no process could be started");
         assert_eq!(verdict(&tally, Guarantee::AtomicReads), Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn executions_that_could_not_have_shown_a_breach_are_no_evidence_that_there_is_none() {
+        let mut tally = Tally::default();
+        for _ in 0..3 {
+            tally.count(vec![(Guarantee::AtomicReads, Finding::Holds)], Evidence::default(), 10, 0);
+        }
+        let cells = tally.cells(Hazard::Concurrency, None, None);
+        assert_eq!(cells[0].verdict, Verdict::Inconclusive);
+        assert!(cells[0].scope.limit.as_deref().is_some_and(|why| why.contains("not one read completed")));
+        // One that could outweighs them, and alone is counted.
+        seen(&mut tally, vec![(Guarantee::AtomicReads, Finding::Holds)], 10, 0);
+        let cells = tally.cells(Hazard::Concurrency, None, None);
+        assert_eq!((cells[0].verdict, cells[0].scope.executions), (Verdict::NotObserved, 1));
+        tally.count(vec![(Guarantee::AtomicReads, torn(1))], Evidence::default(), 10, 0);
+        assert_eq!(verdict(&tally, Guarantee::AtomicReads), Verdict::Violated);
     }
 }

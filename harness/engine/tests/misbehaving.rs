@@ -44,6 +44,10 @@ const CASES: &[(&str, Option<&str>)] = &[
     ("is killed", Some("SIGKILL")),
     ("kills another one", Some("was killed at its gate")),
     ("forks a daemon", Some("started another process")),
+    ("takes a detour", Some("by a detour")),
+    ("goes by way of where it is", Some("by a detour")),
+    ("goes by way of a link", Some("by a detour")),
+    ("looks elsewhere", None),
     ("ignores signals", None),
     ("closes everything", None),
     ("has few descriptors", None),
@@ -138,9 +142,31 @@ fn misbehave(how: &str, file: &Path, kept: &mut Vec<OwnedFd>) {
             let pid = Pid::from_raw(pid.parse().expect("a number")).expect("a process");
             rustix::process::kill_process(pid, Signal::KILL).expect("a process of this test");
         }
+        // None of these paths begins with that of the state directory.
+        "takes a detour" => {
+            let name = file.strip_prefix("/").expect("an absolute path");
+            std::fs::write(Path::new("/proc/..").join(name), b"detour").expect("the state");
+        }
+        "goes by way of where it is" => {
+            let here = std::env::current_dir().expect("a directory");
+            std::fs::write(file.strip_prefix(here).expect("below"), b"detour").expect("the state");
+        }
+        "goes by way of a link" => {
+            let directory = file.parent().expect("the state directory");
+            let link = directory.with_file_name("link");
+            std::os::unix::fs::symlink(directory, &link).expect("a link");
+            std::fs::write(link.join("state"), b"detour").expect("the state");
+        }
+        "looks elsewhere" => {
+            let directory = file.parent().expect("the state directory");
+            std::fs::write(directory.with_file_name("elsewhere"), b"").expect("a file");
+            // Whether it is there does not matter.
+            let _ = std::fs::read("/proc/self/status");
+            let _ = std::fs::read("/nowhere/at/all");
+        }
         "forks a daemon" => {
             let mut daemon = Command::new("/proc/self/exe");
-            daemon.arg("daemon").stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
+            daemon.arg("stay").stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
             // Whether it could be started is what is to be told.
             let _ = daemon.spawn();
         }
@@ -240,7 +266,7 @@ fn run_case(how: &str, base: &Path) {
     if how == "litters" {
         std::fs::write(base.join("litter"), b"").expect("a file");
         let mut daemon = Command::new("/proc/self/exe");
-        daemon.arg("daemon").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        daemon.arg("stay").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         drop(daemon.spawn().expect("a process"));
         return;
     }
@@ -425,7 +451,7 @@ fn main() -> ExitCode {
             run_case(&next(), Path::new(&next()));
             return ExitCode::SUCCESS;
         }
-        Some("daemon") => {
+        Some("stay") => {
             std::thread::sleep(Duration::from_secs(300));
             return ExitCode::SUCCESS;
         }

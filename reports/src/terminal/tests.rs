@@ -50,7 +50,7 @@ fn at_100_columns() {
     let run = sample::run(vec![sample::index()]);
     assert_snapshot!(shown(&run, 100, Details::Summary), @r#"
     ━━ index ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━ ext4 ━━
-    three agents register themselves in one index in the same instant (seed 004)
+    three agents register themselves in one index in the same instant (the index.json fix)
     required*  atomic-reads, no-lost-updates under concurrency, kill
 
                              atomic  no lost   linear-            no       metadata
@@ -70,21 +70,23 @@ fn at_100_columns() {
        cas-versioned-link    ~ ~ ~   ~ ~ ✗!    ~ ~ ~    ~ ~ ~     ~ ~ ~    ~ ~ ~
     ✗! violated ALTHOUGH CLAIMED   ✓ verified   ~ not observed broken   ✗ violated, not claimed
     ? inconclusive   - not applicable   C concurrency   P pause   K kill   † wrong on purpose
+    sampled    of each strategy: 41 executions, 174,420 operations under concurrency; 41 executions,
+               174,420 operations under pause; 41 executions, 174,420 operations under kill
 
-                             update                  read
-       strategy                  p50     p99  per s      p50      p99  per s
-    ────────────────────────────────────────────────────────────────────────
-       flock-sibling         41.3 µs  372 µs  23.1k  6.12 µs  55.1 µs   151k
-       sqlite-wal            41.3 µs  372 µs  23.1k  6.12 µs  55.1 µs   151k
-       coordinator           41.3 µs  372 µs  23.1k  6.12 µs  55.1 µs   151k
-       temp-rename-shared †  41.3 µs  372 µs  23.1k  6.12 µs  55.1 µs   151k
-       in-place-truncate †   41.3 µs  372 µs  23.1k  6.12 µs  55.1 µs   151k
-       temp-rename           41.3 µs  372 µs  23.1k  6.12 µs  55.1 µs   151k
-       cas-versioned-link    41.3 µs  372 µs  23.1k  6.12 µs  55.1 µs   151k
+                             update, under concurrency  read, under concurrency
+       strategy                  p50     p99  per s         p50      p99  per s
+    ───────────────────────────────────────────────────────────────────────────
+       flock-sibling         41.3 µs  372 µs  23.1k     6.12 µs  55.1 µs   151k
+       sqlite-wal            41.3 µs  372 µs  23.1k     6.12 µs  55.1 µs   151k
+       coordinator           41.3 µs  372 µs  23.1k     6.12 µs  55.1 µs   151k
+       temp-rename-shared †  41.3 µs  372 µs  23.1k     6.12 µs  55.1 µs   151k
+       in-place-truncate †   41.3 µs  372 µs  23.1k     6.12 µs  55.1 µs   151k
+       temp-rename           41.3 µs  372 µs  23.1k     6.12 µs  55.1 µs   151k
+       cas-versioned-link    41.3 µs  372 µs  23.1k     6.12 µs  55.1 µs   151k
 
-                             torn reads (95 % confidence)
+                             torn reads, under concurrency (95 % confidence)
        strategy                per million reads      race window per write
-    ───────────────────────────────────────────────────────────────────────
+    ────────────────────────────────────────────────────────────────────────
        flock-sibling                   0 (<2.44)               0 (<0.11 ns)
        sqlite-wal                      0 (<2.44)               0 (<0.11 ns)
        coordinator                     0 (<2.44)               0 (<0.11 ns)
@@ -154,6 +156,9 @@ fn at_100_columns() {
        in-place-truncate: update × 312 under concurrency: read: Expecting value: line 1 column 1 (char
            0)
 
+    ? Inconclusive: what kept it from being decided
+       the budget of 2 s ended: coordinator (no-lost-updates under kill)
+
     ? Problems: what did not run as it should have
        coordinator: the server did not come back within 5 s after it was killed
 
@@ -179,7 +184,8 @@ fn at_80_columns() {
     scenario.strategies.truncate(3);
     assert_snapshot!(shown(&sample::run(vec![scenario]), 80, Details::Summary), @r#"
     ━━ index ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━ ext4 ━━
-    three agents register themselves in one index in the same instant (seed 004)
+    three agents register themselves in one index in the same instant (the
+    index.json fix)
     required*  atomic-reads, no-lost-updates under concurrency, kill
 
                             atomic  no lost   linear-            no       metadata
@@ -193,17 +199,20 @@ fn at_80_columns() {
        temp-rename          ~ ~ ~   ✗ ✗ ~     ~ ~ ~    ~ ~ ~     - ~ ~    ~ ~ ~
     ~ not observed broken   ✗ violated, not claimed   - not applicable
     C concurrency   P pause   K kill   † wrong on purpose
+    sampled    of each strategy: 41 executions, 174,420 operations
+               under concurrency; 41 executions, 174,420 operations under pause;
+               41 executions, 174,420 operations under kill
 
-                            update                  read
-       strategy                 p50     p99  per s      p50      p99  per s
-    ───────────────────────────────────────────────────────────────────────
-       flock-sibling        41.3 µs  372 µs  23.1k  6.12 µs  55.1 µs   151k
-       in-place-truncate †  41.3 µs  372 µs  23.1k  6.12 µs  55.1 µs   151k
-       temp-rename          41.3 µs  372 µs  23.1k  6.12 µs  55.1 µs   151k
+                            update, under concurrency  read, under concurrency
+       strategy                 p50     p99  per s         p50      p99  per s
+    ──────────────────────────────────────────────────────────────────────────
+       flock-sibling        41.3 µs  372 µs  23.1k     6.12 µs  55.1 µs   151k
+       in-place-truncate †  41.3 µs  372 µs  23.1k     6.12 µs  55.1 µs   151k
+       temp-rename          41.3 µs  372 µs  23.1k     6.12 µs  55.1 µs   151k
 
-                            torn reads (95 % confidence)
+                            torn reads, under concurrency (95 % confidence)
        strategy               per million reads      race window per write
-    ──────────────────────────────────────────────────────────────────────
+    ───────────────────────────────────────────────────────────────────────
        flock-sibling                  0 (<2.44)               0 (<0.11 ns)
        in-place-truncate †  26.6k (26.4k–26.9k)  1.15 µs (1.14 µs–1.17 µs)
        temp-rename                    0 (<2.44)               0 (<0.11 ns)
@@ -257,8 +266,8 @@ fn at_80_columns() {
     ━━ result ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━ tearproof 0.1.0, 61.2 s ━━
     index  use flock-sibling
 
-    claims      24 looked at: 24 held (0 verified, 24 not observed broken), 0
-                violated, 0 inconclusive
+    claims      24 looked at: 24 held (0 verified, 24 not observed broken),
+                0 violated, 0 inconclusive
 
     exit        0: every claim that was looked at held
     everything  target/tearproof/run.json
@@ -401,4 +410,58 @@ fn a_command_runs_the_same_again_as_it_was_run() {
     assert!(shown(&run, 400, Details::Summary).contains(&again));
     run.scenarios.push(sample::index());
     assert!(super::command(&run, None, None).starts_with("tearproof run SCENARIO --strategy NAME --dir"));
+}
+
+#[test]
+fn a_thin_sample_is_marked_and_not_simply_recommended() {
+    let looked = [Claim::new(Guarantee::AtomicReads, Hazard::Concurrency)];
+    let mut strategy = sample::strategy("mine", &looked, &looked);
+    strategy.verdicts[0].scope.executions = 1;
+    strategy.verdicts[0].scope.operations = Some(19);
+    let run = sample::run(vec![sample::scenario("index", looked.to_vec(), vec![strategy])]);
+    let text = shown(&run, 100, Details::Summary);
+    assert!(text.contains("~°") && text.contains("fewer than 3 executions or 200 operations"), "{text}");
+    assert!(text.contains("nothing to recommend; hardly tested (give it more --budget): mine"), "{text}");
+    assert!(text.contains("sampled    1 execution, 19 operations under concurrency"), "{text}");
+}
+
+#[test]
+fn a_decision_names_at_most_three_the_least_weak_and_then_the_cheapest_first() {
+    let required = Claim::new(Guarantee::AtomicReads, Hazard::Concurrency);
+    let other = Claim::new(Guarantee::NoLostUpdates, Hazard::Concurrency);
+    let mut strategies: Vec<_> = ["weak", "slow", "slower", "quick", "slowest"]
+        .map(|name| sample::strategy(name, &[required, other], &[]))
+        .into();
+    for (strategy, ns) in strategies.iter_mut().zip([1, 30, 40, 20, 50]) {
+        let latency = strategy.latency.get_mut(&tearproof_core::object::Operation::Update);
+        latency.expect("the sample has updates").p50_ns = ns;
+    }
+    strategies[0] = sample::breaks(strategies[0].clone(), AnomalyKind::LostUpdate, 1, &[Hazard::Concurrency]);
+    let run = sample::run(vec![sample::scenario("index", vec![required], strategies)]);
+    let text = shown(&run, 100, Details::Summary);
+    assert!(text.contains("index  use quick, slow, slower and 2 more"), "{text}");
+}
+
+#[test]
+fn an_example_of_each_kind_is_given_once_and_referred_to_afterwards() {
+    let mut second = sample::index();
+    second.name = "second".to_owned();
+    let run = sample::run(vec![sample::index(), second]);
+    let text = shown(&run, 100, Details::Summary);
+    let place = "example: see index/in-place-truncate above; --full shows each";
+    assert_eq!(text.matches(place).count(), 2, "torn reads and lost updates of the second: {text}");
+    assert_eq!(text.matches("for example in-place-truncate:").count(), 2, "{text}");
+}
+
+#[test]
+fn a_program_whose_claim_nobody_looked_at_ends_inconclusive_in_so_many_words() {
+    let looked = [Claim::new(Guarantee::AtomicReads, Hazard::Concurrency)];
+    let power = Claim::new(Guarantee::Durability, Hazard::PowerLoss);
+    let mut strategy = sample::strategy("mine", &looked, &[power]);
+    strategy.origin = tearproof_core::run::Origin::Command;
+    let mut run = sample::run(vec![sample::scenario("index", looked.to_vec(), vec![strategy])]);
+    let text = shown(&run, 100, Details::Summary);
+    assert!(text.contains("exit        3: no engine of this run looks at 1 claim of your program"), "{text}");
+    run.interrupted = true;
+    assert!(shown(&run, 100, Details::Summary).contains("exit        3: the run was interrupted"));
 }

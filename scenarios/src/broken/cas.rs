@@ -31,7 +31,7 @@ static CAS_COMPARE_RENAME_INFO: StrategyInfo = StrategyInfo {
         ErrorsReported: IoError;
         NoResidue: Concurrency;
     ],
-    source: "seed 003's alternative, done naively",
+    source: "the atomic-writes note's alternative, done naively",
     objects: DOCUMENTS,
     broken: true,
     timed: false,

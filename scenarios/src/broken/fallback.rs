@@ -27,7 +27,7 @@ static FALLBACK_TO_EMPTY_INFO: StrategyInfo = StrategyInfo {
         NoResidue: Concurrency Kill;
         MetadataKept: Concurrency;
     ],
-    source: "seed 004 as found",
+    source: "the index.json fix as found",
     objects: &[Object::Set],
     broken: true,
     timed: false,

@@ -33,7 +33,7 @@ static FLOCK_WRITERS_ONLY_INFO: StrategyInfo = StrategyInfo {
         NoResidue: Concurrency Kill;
         MetadataKept: Concurrency;
     ],
-    source: "seed 000 (approach B) without its reader change",
+    source: "the run-info.yaml report (approach B) without its reader change",
     objects: DOCUMENTS,
     broken: true,
     timed: false,
@@ -78,7 +78,7 @@ static FLOCK_REPLACED_FILE_INFO: StrategyInfo = StrategyInfo {
         NoResidue: Concurrency;
         MetadataKept: Concurrency;
     ],
-    source: "folklore: the two halves of seed 000 (approaches A and B) put together",
+    source: "folklore: the two halves of the run-info.yaml report (approaches A and B) put together",
     objects: DOCUMENTS,
     broken: true,
     timed: false,
@@ -137,7 +137,7 @@ static FLOCK_SIBLING_UNLINK_INFO: StrategyInfo = StrategyInfo {
         NoResidue: Concurrency;
         MetadataKept: Concurrency;
     ],
-    source: "seed 003 with a tidy-up that many tools have",
+    source: "the atomic-writes note with a tidy-up that many tools have",
     objects: DOCUMENTS,
     broken: true,
     timed: false,

@@ -32,7 +32,7 @@ static IN_PLACE_TRUNCATE_INFO: StrategyInfo = StrategyInfo {
         NoResidue: Concurrency Kill;
         MetadataKept: Concurrency;
     ],
-    source: "seed 002, the save with mode 'w'; seed 004 as found",
+    source: "the progress.json report, the save with mode 'w'; the index.json fix as found",
     objects: DOCUMENTS,
     broken: true,
     timed: false,
@@ -69,7 +69,7 @@ static IN_PLACE_OVERWRITE_INFO: StrategyInfo = StrategyInfo {
         NoResidue: Concurrency Kill;
         MetadataKept: Concurrency;
     ],
-    source: "seed 000, \"seek to specific fields and overwrite\"",
+    source: "the run-info.yaml report, \"seek to specific fields and overwrite\"",
     objects: DOCUMENTS,
     broken: true,
     timed: false,

@@ -19,7 +19,7 @@ pub(crate) static TEMP_RENAME_DIRSYNC: Kept<TempRenameDirsync> = Kept::new();
 /// With one writer it is `temp-rename`. With two, both write through the same name: one renames
 /// what the other has only begun to write (a torn read), and the slower one finds its temporary
 /// file gone (ENOENT). That error says nothing about the outcome: the other's rename may have
-/// published these very bytes. On any failure the temporary file is removed, as seed 002 does,
+/// published these very bytes. On any failure the temporary file is removed, as the progress.json report does,
 /// which may take away another writer's.
 ///
 /// No temporary file outlives the operations: whoever creates one goes on to rename or remove
@@ -79,7 +79,7 @@ static TEMP_RENAME_DIRSYNC_INFO: StrategyInfo = StrategyInfo {
         ErrorsReported: IoError;
         NoResidue: Concurrency;
     ],
-    source: "a common half of seed 003",
+    source: "a common half of the atomic-writes note",
     objects: DOCUMENTS,
     broken: true,
     timed: false,

@@ -178,6 +178,23 @@ impl Comparison<'_> {
                         .help(format!("give it a name of its own, for example `my-{name}`")),
                 );
             }
+            if let Some(object) = self.state.and_then(|state| state.object.as_ref()) {
+                let idle = own.program.claims.iter().find(|claim| !claim.guarantee.concerns(object.value));
+                if let Some(claim) = idle {
+                    let message =
+                        format!("`{name}` claims `{claim}`, which says nothing of a {}", object.value);
+                    self.report.add(
+                        Mistake::at(own.name.clone(), message)
+                            .label("nobody could look at it")
+                            .other(object.span.clone(), "what the state file is")
+                            .help(format!(
+                                "of a {} one can claim: {}",
+                                object.value,
+                                super::world::requirable(object.value).join(", ")
+                            )),
+                    );
+                }
+            }
             let used = listed.contains(name)
                 || self.roles.iter().any(|role| role.role.strategy.as_ref() == Some(name));
             // A file without any list has been told so.

@@ -34,6 +34,7 @@ pub use built_in::{built_in, load_built_in};
 pub use diagnostic::{DefinitionError, DefinitionErrors};
 pub use known::{Known, Registry};
 pub use nearest::nearest;
+pub use world::default_require;
 
 use comparison::Comparison;
 use diagnostic::{Mistake, Report};

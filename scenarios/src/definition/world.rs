@@ -112,7 +112,7 @@ pub(super) fn require(section: Option<&Section<'_>>, object: Option<Object>, rep
         section.and_then(|section| names(section, "guarantees", "guarantee", example, &known, report));
     for guarantee in guarantees.iter().flatten() {
         if let Some(object) = object
-            && !applies(guarantee.value, object)
+            && !guarantee.value.concerns(object)
         {
             let message = format!("`{}` says nothing of a {object}", guarantee.value);
             report.add(
@@ -127,7 +127,10 @@ pub(super) fn require(section: Option<&Section<'_>>, object: Option<Object>, rep
     let hazards = section.and_then(|section| names(section, "hazards", "hazard", example, &known, report));
     let values = |list: Vec<At<Guarantee>>| list.into_iter().map(|at| at.value).collect();
     Require {
-        guarantees: guarantees.map_or_else(|| default_guarantees(object), values),
+        guarantees: guarantees.map_or_else(
+            || object.map_or_else(Vec::new, |object| default_require(object).guarantees),
+            values,
+        ),
         hazards: hazards
             .map_or_else(|| vec![Hazard::Concurrency], |list| list.into_iter().map(|at| at.value).collect()),
     }
@@ -153,28 +156,24 @@ fn names<T: Copy + PartialEq>(
     Some(values)
 }
 
-fn default_guarantees(object: Option<Object>) -> Vec<Guarantee> {
-    match object {
-        Some(Object::Lock) => vec![Guarantee::MutualExclusion, Guarantee::Progress],
-        Some(Object::Set | Object::Log) => vec![Guarantee::AtomicReads, Guarantee::NoLostUpdates],
-        _ => vec![Guarantee::AtomicReads],
-    }
+/// What a definition without `[require]` asks of every strategy. Only what whoever keeps such an object
+/// would be surprised to miss: a register that answers with old values is as little use as a torn one.
+pub fn default_require(object: Object) -> Require {
+    let guarantees = match object {
+        Object::Lock => vec![Guarantee::MutualExclusion, Guarantee::Progress],
+        Object::Set | Object::Log => {
+            vec![Guarantee::AtomicReads, Guarantee::NoLostUpdates, Guarantee::Progress]
+        }
+        Object::Register => vec![Guarantee::AtomicReads, Guarantee::Linearizable, Guarantee::Progress],
+    };
+    Require { guarantees, hazards: vec![Hazard::Concurrency] }
 }
 
-/// Whether the guarantee can be kept or broken by this object at all.
-fn applies(guarantee: Guarantee, object: Object) -> bool {
-    let lock = object == Object::Lock;
-    match guarantee {
-        Guarantee::MutualExclusion => lock,
-        Guarantee::AtomicReads | Guarantee::NoLostUpdates | Guarantee::Linearizable => !lock,
-        _ => true,
-    }
-}
-
-fn requirable(object: Object) -> Vec<&'static str> {
+/// What an object of this kind can keep or break.
+pub(super) fn requirable(object: Object) -> Vec<&'static str> {
     Guarantee::ALL
         .iter()
-        .filter(|&&guarantee| applies(guarantee, object))
+        .filter(|&&guarantee| guarantee.concerns(object))
         .map(|guarantee| guarantee.name())
         .collect()
 }

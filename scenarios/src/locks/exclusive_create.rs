@@ -1,5 +1,5 @@
 //! `lock-exclusive-create`: the lock is a file that exists, and open(2) with `O_CREAT|O_EXCL`
-//! decides who made it. Source: open(2); the first remedy that seed 001 proposes.
+//! decides who made it. Source: open(2); the first remedy that the run-lock review proposes.
 //!
 //! **Claims** mutual exclusion under concurrency, pauses and kills: the kernel lets one of several
 //! creators win, and no client ever removes a lock but its own, so release needs no check.
@@ -29,7 +29,7 @@ static INFO: StrategyInfo = StrategyInfo {
         Claim::new(Guarantee::Progress, Hazard::Pause),
         Claim::new(Guarantee::NoResidue, Hazard::Concurrency),
     ],
-    source: "open(2); seed 001, the remedy that it proposes first",
+    source: "open(2); the run-lock review, the remedy that it proposes first",
     objects: &[Object::Lock],
     broken: false,
     timed: false,

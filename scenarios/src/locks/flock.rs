@@ -1,5 +1,5 @@
 //! `lock-flock`: flock(2) on a lock file that is never removed, held for the whole section.
-//! Source: flock(2); the second remedy that seed 001 proposes.
+//! Source: flock(2); the second remedy that the run-lock review proposes.
 //!
 //! **Claims** everything: all clients lock one inode, and the kernel gives the lock back when the
 //! last descriptor of the holder's open file is closed, however the holder ended.
@@ -37,7 +37,7 @@ static INFO: StrategyInfo = StrategyInfo {
         Claim::new(Guarantee::Progress, Hazard::Kill),
         Claim::new(Guarantee::NoResidue, Hazard::Concurrency),
     ],
-    source: "flock(2); seed 001, the remedy that it proposes second",
+    source: "flock(2); the run-lock review, the remedy that it proposes second",
     objects: &[Object::Lock],
     broken: false,
     timed: false,

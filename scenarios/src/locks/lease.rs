@@ -1,6 +1,6 @@
 //! `lock-heartbeat`, and the algorithm of its canaries `lock-age-timeout` and
 //! `lock-release-unchecked`: a lock file whose modification time says when its holder was last
-//! heard of. Source: seed 001 (`update_heartbeat`); the lock files of many build tools.
+//! heard of. Source: the run-lock review (`update_heartbeat`); the lock files of many build tools.
 //!
 //! **Algorithm.** Create with `O_EXCL`. A thread touches the lock four times a lease. A lock that
 //! is older than the lease is unlinked under an flock of a guard file, where its age is looked at
@@ -53,7 +53,7 @@ static INFO: StrategyInfo = StrategyInfo {
         Claim::new(Guarantee::Progress, Hazard::Kill),
         Claim::new(Guarantee::NoResidue, Hazard::Concurrency),
     ],
-    source: "seed 001, with update_heartbeat called as it was meant to be",
+    source: "the run-lock review, with update_heartbeat called as it was meant to be",
     objects: &[Object::Lock],
     broken: false,
     timed: true,

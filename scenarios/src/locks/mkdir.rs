@@ -31,7 +31,7 @@ static INFO: StrategyInfo = StrategyInfo {
         Claim::new(Guarantee::Progress, Hazard::Pause),
         Claim::new(Guarantee::NoResidue, Hazard::Concurrency),
     ],
-    source: "folklore of shell scripts; seed 001 proposes it",
+    source: "folklore of shell scripts; the run-lock review proposes it",
     objects: &[Object::Lock],
     broken: false,
     timed: false,

@@ -1,5 +1,5 @@
 //! The lock strategies: ways in which programs keep each other out of a critical section with
-//! nothing but a path on a file system. Source: seed 001 and the lock files that tools really use.
+//! nothing but a path on a file system. Source: the run-lock review and the lock files that tools really use.
 //!
 //! Every lock is at the state file's own path. The sound ones are here, those that are wrong on
 //! purpose under `broken::locks`; [`ALL`] lists both. What they share is small: a record of who

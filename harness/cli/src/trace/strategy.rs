@@ -112,15 +112,19 @@ impl Session {
             stdin: Some(File::open("/dev/null").context("opening /dev/null")?.into()),
             stdout: Some(marks.try_clone().context("duplicating a descriptor")?.into()),
         };
-        let mut directories = vec![context.dir.clone()];
-        directories.extend(context.other_dir.clone());
-        let mut watched = directories.clone();
-        watched.push(PathBuf::from(MARKS_PATH));
+        let mut watched = vec![context.dir.clone(), PathBuf::from(MARKS_PATH)];
+        watched.extend(context.other_dir.clone());
         let watch = Watch { directories: watched, everything };
         let trace = trace::trace(&program, &watch, interrupt)
             .map_err(|error| explain(error, &program.arguments[..1]))?;
         let mut said = String::new();
         marks.rewind().and_then(|()| marks.read_to_string(&mut said)).context("reading what was done")?;
+        // Names tell directories apart only where a second one is used.
+        let elsewhere = context.other_dir.filter(|dir| {
+            let within = |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| path.starts_with(dir));
+            trace.records.iter().any(|record| within(&record.path) || within(&record.path2))
+        });
+        let directories = std::iter::once(context.dir).chain(elsewhere).collect();
         Ok(Self { trace, naming: Naming { directories }, marks: said })
     }
 
@@ -149,8 +153,10 @@ impl Session {
     }
 
     fn tell(&self, out: &mut String, color: bool) {
-        let server: Option<u32> = self.marks.lines().find_map(|line| line.strip_prefix(SERVER)?.parse().ok());
-        let named: Vec<(u32, &str)> = server.map(|tid| (tid, "server")).into_iter().collect();
+        // The client is the first thread of its process.
+        let pid = self.trace.processes.first().map(|process| process.pid);
+        let served = self.marks.contains(SERVER);
+        let named = |tid: u32| (served && Some(tid) != pid).then_some("server");
         for (mark, records) in self.sections() {
             let steps = algorithm(records.iter().copied(), &self.naming);
             if let Some(error) = mark.strip_prefix(FAILED) {
@@ -169,7 +175,8 @@ impl Session {
             }
             text::steps(out, &steps, &named);
         }
-        text::facts(out, &self.patterns(), &self.naming, false);
+        let found = self.patterns();
+        text::facts(out, &found.iter().collect::<Vec<_>>(), &self.naming, false);
     }
 }
 

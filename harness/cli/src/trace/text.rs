@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use tearproof_engine::trace::{
-    Item, Naming, Note, Pattern, Process, ProcessEnd, Record, Step, Trace, Update, algorithm, patterns,
+    Item, Naming, Note, Pattern, Process, ProcessEnd, Step, Trace, Update, algorithm, patterns,
 };
 
 use super::catalogue;
@@ -12,17 +12,24 @@ use super::catalogue;
 /// The whole trace.
 pub fn told(trace: &Trace, naming: &Naming, color: bool) -> String {
     let mut out = String::new();
-    let active = |process: &&Process| trace.records.iter().any(|record| record.pid == process.pid);
-    for process in trace.processes.iter().filter(active) {
-        let records: Vec<&Record> = trace.records.iter().filter(|record| record.pid == process.pid).collect();
+    let found = patterns(&trace.records);
+    let mut any = false;
+    for process in &trace.processes {
+        let records = trace.records.iter().filter(|record| record.pid == process.pid);
+        let items = algorithm(records, naming);
+        if items.is_empty() {
+            continue;
+        }
+        any = true;
         heading(&mut out, &title(process), color);
-        steps(&mut out, &algorithm(records.iter().copied(), naming), &[]);
-        facts(&mut out, &patterns(records.iter().copied()), naming, true);
+        steps(&mut out, &items, &|_| None);
+        let own: Vec<&Pattern> = found.iter().filter(|pattern| pattern.pid == process.pid).collect();
+        facts(&mut out, &own, naming, true);
         out.push('\n');
     }
     let directories: Vec<String> =
         naming.directories.iter().map(|directory| directory.display().to_string()).collect();
-    if trace.records.is_empty() {
+    if !any {
         let _ = writeln!(
             out,
             "No call concerned {}. (--dir names another directory, --all shows every call.)",
@@ -68,12 +75,15 @@ pub(super) fn heading(out: &mut String, text: &str, color: bool) {
     };
 }
 
+/// Nobody reads more steps of one process than this.
+const MOST_STEPS: usize = 500;
+
 /// Steps, numbered. `named` has names for threads; where there are several, others are numbered.
-pub(super) fn steps(out: &mut String, items: &[Item], named: &[(u32, &str)]) {
+pub(super) fn steps(out: &mut String, items: &[Item], named: &dyn Fn(u32) -> Option<&'static str>) {
     let threads: BTreeSet<u32> = items.iter().flat_map(|item| &item.steps).map(|step| step.tid).collect();
     let numbers: Vec<u32> = threads.iter().copied().collect();
     let who = |step: &Step| -> String {
-        if let Some((_, name)) = named.iter().find(|(tid, _)| *tid == step.tid) {
+        if let Some(name) = named(step.tid) {
             return format!("{name}: ");
         }
         if numbers.len() < 2 {
@@ -83,7 +93,12 @@ pub(super) fn steps(out: &mut String, items: &[Item], named: &[(u32, &str)]) {
         format!("thread {}: ", place + 1)
     };
     let mut number = 0;
+    let total: usize = items.iter().map(|item| item.steps.len()).sum();
     for item in items {
+        if number >= MOST_STEPS {
+            let _ = writeln!(out, "      … and {} more steps; --json has every call", total - number);
+            break;
+        }
         let first = number + 1;
         for step in &item.steps {
             number += 1;
@@ -96,24 +111,20 @@ pub(super) fn steps(out: &mut String, items: &[Item], named: &[(u32, &str)]) {
 }
 
 /// What the steps amount to.
-pub(super) fn facts(out: &mut String, patterns: &[Pattern], naming: &Naming, compare: bool) {
+pub(super) fn facts(out: &mut String, patterns: &[&Pattern], naming: &Naming, compare: bool) {
     // What is only read is said of files that nothing else is said of.
     let changed: Vec<_> = patterns
         .iter()
         .filter(|pattern| pattern.update != Update::Read)
         .map(|pattern| &pattern.file)
         .collect();
-    let told = |pattern: &&Pattern| pattern.update != Update::Read || !changed.contains(&&pattern.file);
+    let told = |pattern: &&&Pattern| pattern.update != Update::Read || !changed.contains(&&pattern.file);
     for pattern in patterns.iter().filter(told) {
         let _ = writeln!(out, "    - {}", pattern.sentence(naming));
         let same = if compare { catalogue::strategies_that_do(pattern) } else { Vec::new() };
         if !same.is_empty() {
             let names: Vec<String> = same.iter().map(|name| format!("`{name}`")).collect();
-            let _ = writeln!(
-                out,
-                "      the same calls as {} of `tearproof list strategies`",
-                names.join(" and ")
-            );
+            let _ = writeln!(out, "      as {} does (`tearproof list strategies`)", names.join(", and "));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The command as its users meet it: real processes, real signals, real files.
 
+mod claims;
 mod command;
 mod documents;
 mod explore;
@@ -8,4 +9,5 @@ mod own_programs;
 mod regressions;
 mod results;
 mod signals;
+mod trace;
 mod trouble;

@@ -244,13 +244,15 @@ fn a_history_that_was_cut_off_is_inconclusive_and_a_malformed_one_is_refused_by_
     let place = Place::new();
     let whole = "{\"format\":1,\"object\":\"register\",\"initial\":null}\n\
                  {\"time_ns\":1,\"client\":0,\"type\":\"invoke\",\"op\":\"write\",\"value\":4}\n\
-                 {\"time_ns\":2,\"client\":0,\"type\":\"ok\",\"op\":\"write\",\"value\":4}\n";
+                 {\"time_ns\":2,\"client\":0,\"type\":\"ok\",\"op\":\"write\",\"value\":4}\n\
+                 {\"time_ns\":3,\"client\":0,\"type\":\"invoke\",\"op\":\"read\"}\n\
+                 {\"time_ns\":4,\"client\":0,\"type\":\"ok\",\"op\":\"read\",\"value\":4}\n";
     place.file("whole.jsonl", whole);
     assert_eq!(place.run(&["check", "whole.jsonl"]).code(), 0);
     place.file("cut.jsonl", &whole[..whole.len() - 20]);
     let cut = place.run(&["check", "cut.jsonl"]);
     assert_eq!(cut.code(), 3, "{}", cut.stdout());
-    assert!(cut.stderr().contains("line 3"), "{}", cut.stderr());
+    assert!(cut.stderr().contains("line 5"), "{}", cut.stderr());
     place.file("bad.jsonl", &whole.replace("\"ok\"", "\"okay\""));
     let bad = place.run(&["check", "bad.jsonl"]);
     assert_eq!(bad.code(), 2);

@@ -34,7 +34,9 @@ pub struct Measurements {
 #[derive(Default)]
 struct Tried {
     succeeded: u64,
-    /// Failures that are no answer to what others do, as a busy lock is; and how the first was put.
+    /// Refusals that are an answer to what others do, as of a busy lock.
+    refused: u64,
+    /// Failures that are no such answer, deaths included; and how the first was put.
     failed: u64,
     first: String,
 }
@@ -58,7 +60,7 @@ impl Measurements {
         self.pending.clear();
         let mut last_ns = go_ns;
         for event in events.iter().filter(|event| (go_ns..audit_ns).contains(&event.time_ns)) {
-            self.count(event, hazard);
+            self.count(event);
             last_ns = last_ns.max(event.time_ns);
             match event.phase {
                 Phase::Invoke => {
@@ -83,7 +85,7 @@ impl Measurements {
         self.torn.elapsed_ns += last_ns.saturating_sub(go_ns.max(self.since_ns));
     }
 
-    fn count(&mut self, event: &RawEvent, hazard: Hazard) {
+    fn count(&mut self, event: &RawEvent) {
         let failure = match (event.phase, &event.payload) {
             (Phase::Fail | Phase::Info, RawPayload::Failed(failure, message)) => Some((failure, message)),
             _ => None,
@@ -94,18 +96,23 @@ impl Measurements {
             (_, Some((Failure::Error | Failure::TimedOut, message))) => {
                 self.tried.entry(event.operation).or_default().fail(message)
             }
-            (_, Some((Failure::Killed, message))) if hazard != Hazard::Kill => {
+            (_, Some((Failure::Killed, message))) => {
                 self.tried.entry(event.operation).or_default().fail(message);
             }
+            (_, Some((Failure::Busy, _))) => self.tried.entry(event.operation).or_default().refused += 1,
             _ => {}
         }
     }
 
     /// An operation that was tried and never once succeeded, in words: nothing that was not seen
-    /// says anything then. A release is none, since the lock had been taken before it.
+    /// says anything then. A release is none, since the lock had been taken before it; and who was
+    /// refused for what others did, and then killed, has been answered.
     pub fn fruitless(&self) -> Option<String> {
         let (operation, tried) = self.tried.iter().find(|(operation, tried)| {
-            **operation != Operation::Release && tried.succeeded == 0 && tried.failed > 0
+            **operation != Operation::Release
+                && tried.succeeded == 0
+                && tried.failed > 0
+                && tried.refused == 0
         })?;
         Some(format!("none of {} attempts at {operation} succeeded: {}", tried.failed, tried.first))
     }
@@ -263,6 +270,37 @@ mod tests {
         let read = event(10, Phase::Invoke, Operation::Read, None);
         measurements.add(&[read, failed(Failure::Error, Operation::Read)], 0, 100, Hazard::Concurrency);
         assert_eq!(measurements.fruitless().as_deref(), Some("none of 1 attempts at read succeeded: no"));
+    }
+
+    #[test]
+    fn what_timed_out_was_killed_or_is_still_pending_never_succeeded_either() {
+        let ended = |failure, phase| RawEvent {
+            payload: RawPayload::Failed(failure, "no answer within 5s".to_owned()),
+            ..event(20, phase, Operation::Update, None)
+        };
+        let invoked = || event(10, Phase::Invoke, Operation::Update, None);
+        for hazard in [Hazard::Concurrency, Hazard::Kill] {
+            for last in [
+                vec![ended(Failure::TimedOut, Phase::Info)],
+                vec![ended(Failure::Killed, Phase::Info)],
+                vec![],
+            ] {
+                let mut measurements = Measurements::since(0);
+                // That others could read says nothing of updates.
+                let read = [
+                    event(1, Phase::Invoke, Operation::Read, None),
+                    event(2, Phase::Ok, Operation::Read, None),
+                    invoked(),
+                ];
+                let events: Vec<RawEvent> = read.into_iter().chain(last.clone()).collect();
+                measurements.add(&events, 0, 100, hazard);
+                let said = measurements.fruitless().expect("no update succeeded");
+                assert!(said.starts_with("none of 1 attempts at update succeeded: "), "{said}");
+                let done = [invoked(), event(20, Phase::Ok, Operation::Update, None)];
+                measurements.add(&done, 0, 100, hazard);
+                assert_eq!(measurements.fruitless(), None);
+            }
+        }
     }
 
     #[test]

@@ -271,7 +271,7 @@ impl State {
             findings.retain(|(guarantee, _)| *guarantee == Guarantee::MetadataKept);
         }
         (surroundings.observe)(history, &findings);
-        self.tally.add(findings, history.events.len() as u64 / 2, after_ms);
+        self.tally.add(findings, history, after_ms);
         Ok(())
     }
 }

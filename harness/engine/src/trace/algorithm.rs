@@ -4,6 +4,7 @@
 //! What a descriptor is for the process itself (duplicates, flags, where it stands) is left out, and so
 //! are private mappings: nobody else sees them. The records have everything.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -102,8 +103,13 @@ const LONGEST_LOOP: usize = 12;
 
 /// The algorithm that records of one process tell.
 pub fn algorithm<'r>(records: impl IntoIterator<Item = &'r Record>, naming: &Naming) -> Vec<Item> {
+    let records: Vec<&Record> = records.into_iter().collect();
     let mut steps: Vec<Step> = Vec::new();
-    for record in records {
+    let closings = last_closings(&records);
+    for (record, last) in records.into_iter().zip(closings) {
+        if !last || looks_at_directory(record, naming) {
+            continue;
+        }
         let Some(step) = step_of(record, naming) else { continue };
         match steps.last_mut() {
             Some(last) if last.repeats(&step) => last.absorb(&step),
@@ -111,6 +117,34 @@ pub fn algorithm<'r>(records: impl IntoIterator<Item = &'r Record>, naming: &Nam
         }
     }
     fold_loops(&steps)
+}
+
+/// To look at the directory itself is what every program does to know where it is.
+fn looks_at_directory(record: &Record, naming: &Naming) -> bool {
+    matches!(record.call, Call::Stat { .. } | Call::Access { .. } | Call::ChangeDirectory { .. })
+        && record.path.as_ref().is_some_and(|path| naming.directories.contains(path))
+}
+
+/// Whether each record is something else than the closing of a descriptor whose duplicate goes on being
+/// used, as shells redirect.
+pub(super) fn last_closings(records: &[&Record]) -> Vec<bool> {
+    let mut used: HashSet<(u32, &Path)> = HashSet::new();
+    let mut last = vec![true; records.len()];
+    for (index, record) in records.iter().enumerate().rev() {
+        let Some(path) = record.path.as_deref() else { continue };
+        let key = (record.pid, path);
+        match record.call {
+            Call::Open { .. } => {
+                used.remove(&key);
+            }
+            Call::Close { .. } => last[index] = used.insert(key),
+            Call::Read { .. } | Call::Write { .. } | Call::Sync { .. } | Call::Lock { .. } => {
+                used.insert(key);
+            }
+            _ => {}
+        }
+    }
+    last
 }
 
 fn fold_loops(steps: &[Step]) -> Vec<Item> {

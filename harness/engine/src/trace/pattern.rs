@@ -1,4 +1,4 @@
-//! What the calls of a process amount to: which file is replaced, truncated or appended to, what is
+//! What the calls of processes amount to: which file is replaced, truncated or appended to, what is
 //! synced when, and under which lock. Facts of this one execution and nothing else: what was not done
 //! here may be done another time.
 //!
@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::algorithm::Naming;
+use super::algorithm::{Naming, last_closings};
 use super::record::{Outcome, Record};
 use crate::explore::gate::{Call, LockKind, LockRequest};
 
@@ -17,6 +17,8 @@ use crate::explore::gate::{Call, LockKind, LockRequest};
 pub enum Update {
     /// Another file was renamed over it.
     Replace {
+        /// Whether that one was seen being written.
+        written: bool,
         /// Whether that one was created by `O_EXCL`.
         exclusive: bool,
         /// Whether it was in the same directory.
@@ -82,6 +84,8 @@ pub struct LockUse {
 /// One thing that a process does to a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
+    /// The process.
+    pub pid: u32,
     /// The file.
     pub file: PathBuf,
     /// What is done to it.
@@ -121,6 +125,12 @@ impl Pattern {
                 let directory = if directory_synced { "" } else { "not " };
                 format!(
                     "replaces {file} by renaming a symbolic link over it; the directory is {directory}synced afterwards"
+                )
+            }
+            Update::Replace { written: false, directory_synced, .. } => {
+                let directory = if directory_synced { "" } else { "not " };
+                format!(
+                    "replaces {file} by rename, by a file that was not seen being written; the directory is {directory}synced after it"
                 )
             }
             Update::Replace { exclusive, beside, synced, directory_synced, .. } => {
@@ -204,20 +214,28 @@ struct File {
 #[derive(Default)]
 struct Reader {
     files: HashMap<PathBuf, File>,
-    held: Vec<LockUse>,
+    /// The locks that are held, and by which process.
+    held: Vec<(u32, LockUse)>,
+    /// The process whose record is looked at.
+    pid: u32,
     found: Vec<Option<Pattern>>,
 }
 
-/// The patterns in the records of one process, in the order in which they begin.
+/// The patterns in records, in the order in which they begin. What one process has created another one
+/// may rename, so all of them are looked at together.
 pub fn patterns<'r>(records: impl IntoIterator<Item = &'r Record>) -> Vec<Pattern> {
     let mut reader = Reader::default();
-    for record in records {
-        reader.note(record);
+    let records: Vec<&Record> = records.into_iter().collect();
+    for (record, last) in records.iter().zip(last_closings(&records)) {
+        if last {
+            reader.note(record);
+        }
     }
     let mut merged: Vec<Pattern> = Vec::new();
     for pattern in reader.found.into_iter().flatten() {
         let same = |known: &&mut Pattern| {
-            (&known.file, known.update, &known.locks) == (&pattern.file, pattern.update, &pattern.locks)
+            (known.pid, &known.file, known.update, &known.locks)
+                == (pattern.pid, &pattern.file, pattern.update, &pattern.locks)
         };
         match merged.iter_mut().find(same) {
             None => merged.push(pattern),
@@ -237,9 +255,18 @@ pub fn patterns<'r>(records: impl IntoIterator<Item = &'r Record>) -> Vec<Patter
 
 impl Reader {
     fn begin(&mut self, file: &Path, update: Update) -> usize {
-        let locks = self.held.clone();
+        let own = self.held.iter().filter(|(pid, _)| *pid == self.pid);
+        let locks = own.map(|(_, lock)| lock.clone()).collect();
         let taken = self.files.get_mut(file).map_or(0, |file| std::mem::take(&mut file.taken));
-        let pattern = Pattern { file: file.to_owned(), update, locks, times: 1, sources: Vec::new(), taken };
+        let pattern = Pattern {
+            pid: self.pid,
+            file: file.to_owned(),
+            update,
+            locks,
+            times: 1,
+            sources: Vec::new(),
+            taken,
+        };
         self.found.push(Some(pattern));
         let index = self.found.len() - 1;
         self.file(file).current = Some(index);
@@ -257,6 +284,7 @@ impl Reader {
 
     fn note(&mut self, record: &Record) {
         let Some(path) = record.path.as_deref() else { return };
+        self.pid = record.pid;
         if record.outcome == Outcome::Failed(libc::EEXIST) {
             let name = record.path2.as_deref().unwrap_or(path);
             self.file(name).taken += 1;
@@ -274,7 +302,7 @@ impl Reader {
                     }
                 }
                 // An open file's lock goes with it.
-                self.held.retain(|lock| lock.path != path);
+                self.held.retain(|(pid, lock)| *pid != record.pid || lock.path != path);
             }
             Call::Truncate { length, .. } => {
                 if self.files.get(path).is_none_or(|file| file.created.is_none()) {
@@ -325,9 +353,11 @@ impl Reader {
             }
             Call::Unlink { .. } => self.removed(path),
             Call::Lock { kind, request, .. } => {
-                let lock = |exclusive| LockUse { kind: *kind, path: path.to_owned(), exclusive };
+                let lock =
+                    |exclusive| (record.pid, LockUse { kind: *kind, path: path.to_owned(), exclusive });
                 if *request != LockRequest::Query {
-                    self.held.retain(|held| held.path != path || held.kind != *kind);
+                    self.held
+                        .retain(|(pid, held)| *pid != record.pid || held.path != path || held.kind != *kind);
                 }
                 match request {
                     LockRequest::Exclusive => self.held.push(lock(true)),
@@ -409,9 +439,10 @@ impl Reader {
             self.found[index] = None;
         }
         let update = Update::Replace {
+            written: source.written || source.created.is_some(),
             exclusive: source.created.is_some_and(|(exclusive, _)| exclusive),
             beside: from.parent() == to.parent(),
-            synced: source.synced || !source.written,
+            synced: source.synced,
             directory_synced: false,
             mode_set: source.mode_set,
             symlink: source.symlink,

@@ -1,5 +1,5 @@
 //! `lock-age-timeout`, wrong on purpose: a lock older than the lease counts as left behind, and
-//! nobody touches it while it is held. Source: seed 001, whose `update_heartbeat` is never called.
+//! nobody touches it while it is held. Source: the run-lock review, whose `update_heartbeat` is never called.
 //!
 //! **Algorithm.** As `lock-heartbeat` (`O_EXCL`, theft and release under a guard), without the
 //! heartbeat: the modification time stays that of the acquisition.
@@ -29,7 +29,7 @@ static INFO: StrategyInfo = StrategyInfo {
         Claim::new(Guarantee::Progress, Hazard::Kill),
         Claim::new(Guarantee::NoResidue, Hazard::Concurrency),
     ],
-    source: "seed 001, update_heartbeat never called",
+    source: "the run-lock review, update_heartbeat never called",
     objects: &[Object::Lock],
     broken: true,
     timed: true,

@@ -1,5 +1,5 @@
 //! `lock-check-then-write`, wrong on purpose: looks for a lock, removes a stale one, and writes its
-//! own as if nothing had happened in between. Source: seed 001, `acquire_lock` as found.
+//! own as if nothing had happened in between. Source: the run-lock review, `acquire_lock` as found.
 //!
 //! **Algorithm.** Read the lock file. If it names a process that is dead, unlink it; if it names
 //! another process that lives, the lock is busy; otherwise write the own record over whatever is
@@ -39,7 +39,7 @@ static INFO: StrategyInfo = StrategyInfo {
         Claim::new(Guarantee::Progress, Hazard::Kill),
         Claim::new(Guarantee::NoResidue, Hazard::Concurrency),
     ],
-    source: "seed 001, acquire_lock as found",
+    source: "the run-lock review, acquire_lock as found",
     objects: &[Object::Lock],
     broken: true,
     timed: false,

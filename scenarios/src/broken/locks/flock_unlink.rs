@@ -1,5 +1,5 @@
 //! `lock-flock-unlink`, wrong on purpose: flock(2) on a lock file that is removed on release, to
-//! leave nothing behind. Source: seed 003's pattern tidied up; many daemons.
+//! leave nothing behind. Source: the atomic-writes note's pattern tidied up; many daemons.
 //!
 //! **Algorithm.** As `lock-flock`, on the same path, but release unlinks the file before it closes
 //! it, and nobody looks whether the file that it locked still has a name.

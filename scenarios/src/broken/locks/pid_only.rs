@@ -1,5 +1,5 @@
 //! `lock-pid-only`, wrong on purpose: a lock is held for as long as there is a process with its
-//! PID. Source: PID files; seed 001, `_is_pid_running`.
+//! PID. Source: PID files; the run-lock review, `_is_pid_running`.
 //!
 //! **Algorithm.** That of `lock-pid-starttime`, which looks at the start time as well.
 //!
@@ -30,7 +30,7 @@ static INFO: StrategyInfo = StrategyInfo {
         Claim::new(Guarantee::MutualExclusion, Hazard::Kill),
         Claim::new(Guarantee::NoResidue, Hazard::Concurrency),
     ],
-    source: "PID files; seed 001, _is_pid_running",
+    source: "PID files; the run-lock review, _is_pid_running",
     objects: &[Object::Lock],
     broken: true,
     timed: false,

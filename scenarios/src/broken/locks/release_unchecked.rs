@@ -1,5 +1,5 @@
 //! `lock-release-unchecked`, wrong on purpose: release removes whatever lock is there. Source:
-//! seed 001, `release_lock`; the best known mistake with leases.
+//! the run-lock review, `release_lock`; the best known mistake with leases.
 //!
 //! **Algorithm.** As `lock-heartbeat`, but release unlinks the path without a look at it.
 //!
@@ -32,7 +32,7 @@ static INFO: StrategyInfo = StrategyInfo {
         Claim::new(Guarantee::Progress, Hazard::Kill),
         Claim::new(Guarantee::NoResidue, Hazard::Concurrency),
     ],
-    source: "seed 001, release_lock",
+    source: "the run-lock review, release_lock",
     objects: &[Object::Lock],
     broken: true,
     timed: true,

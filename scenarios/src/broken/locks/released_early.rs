@@ -1,5 +1,5 @@
 //! `lock-released-early`, wrong on purpose: the lock covers the set-up of a run and not the run.
-//! Source: seed 001, `run_start`, whose `finally` releases what the later commands rely on.
+//! Source: the run-lock review, `run_start`, whose `finally` releases what the later commands rely on.
 //!
 //! **Algorithm.** As `lock-exclusive-create`, but the lock is given up again before acquire returns.
 //! The set-up itself is not modelled: it is protected.
@@ -30,7 +30,7 @@ static INFO: StrategyInfo = StrategyInfo {
         Claim::new(Guarantee::Progress, Hazard::Pause),
         Claim::new(Guarantee::NoResidue, Hazard::Concurrency),
     ],
-    source: "seed 001, run_start",
+    source: "the run-lock review, run_start",
     objects: &[Object::Lock],
     broken: true,
     timed: false,

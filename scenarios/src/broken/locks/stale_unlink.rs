@@ -35,7 +35,7 @@ static INFO: StrategyInfo = StrategyInfo {
         Claim::new(Guarantee::Progress, Hazard::Pause),
         Claim::new(Guarantee::NoResidue, Hazard::Concurrency),
     ],
-    source: "PID files; seed 001, its stale lock removed before an exclusive create",
+    source: "PID files; the run-lock review, its stale lock removed before an exclusive create",
     objects: &[Object::Lock],
     broken: true,
     timed: false,

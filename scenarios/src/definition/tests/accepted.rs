@@ -25,7 +25,10 @@ fn the_example_of_the_design_reads_as_it_says() {
 fn what_a_definition_leaves_out_gets_a_default() {
     let scenario = accept(RIGHT);
     assert_eq!(scenario.before, Before { state: StateBefore::Present, lock: LockBefore::None });
-    assert_eq!(scenario.require.guarantees, [Guarantee::AtomicReads]);
+    assert_eq!(
+        scenario.require.guarantees,
+        [Guarantee::AtomicReads, Guarantee::Linearizable, Guarantee::Progress]
+    );
     assert_eq!(scenario.require.hazards, [Hazard::Concurrency]);
     assert_eq!(scenario.stress, StressLimits::default());
     assert_eq!(scenario.explore, ExploreLimits::default());
@@ -91,7 +94,7 @@ fn every_built_in_definition_is_right_and_says_what_it_is_about() {
             .unwrap_or_else(|errors| panic!("{}", render(&errors)));
         assert_eq!(scenario.name, *name);
         assert!(text.starts_with("# Raced: ") && text.contains("\n# Settled: "), "{name}");
-        assert!(scenario.source.starts_with("seed 00") && !scenario.summary.is_empty(), "{name}");
+        assert!(scenario.source.starts_with("field report: ") && !scenario.summary.is_empty(), "{name}");
     }
 }
 

@@ -90,7 +90,7 @@ does = { read = 1 }
 const EXAMPLE: &str = r#"
 name    = "progress"
 summary = "a launcher rewrites progress.json while dashboards poll it"
-source  = "seed 002"
+source  = "field report: a launcher's progress.json and its dashboards"
 strategies = ["in-place-truncate", "temp-rename", "mine"]
 
 [state]

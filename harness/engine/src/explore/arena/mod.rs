@@ -9,6 +9,7 @@
 //! page; a new one begins when the state directory is as it was.
 
 mod descriptors;
+mod detour;
 mod fate;
 mod identity;
 mod locks;
@@ -522,6 +523,7 @@ impl<'s> Arena<'s> {
             self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
             return Ok(());
         }
+        self.note_detour(process, &call);
         if let Some(about) = self.asks_for_life(process, &call) {
             return self.ask_for_life(index, notification, call, about);
         }

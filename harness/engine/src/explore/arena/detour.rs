@@ -1,0 +1,77 @@
+//! Paths that lead into the state directory and do not look like it.
+//!
+//! Whether a call concerns the state directory is seen by how its path begins, which costs nothing. A
+//! path that is relative to some other directory, has `..` in it, or goes through a link from outside may
+//! lead there all the same, and what it does would be seen by nobody. So the paths of calls that are let
+//! pass are followed on the real file system, and a detour is an escape.
+//!
+//! Not covered: clients with another root directory, mounts that show the state directory a second
+//! time, and what is at the end of a path when somebody changes it in the same instant.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::Arena;
+use super::tree::inside;
+use crate::explore::gate::{At, Call, Target};
+
+impl Arena<'_> {
+    /// Notes if a call that is let pass touches the state directory.
+    pub(super) fn note_detour(&mut self, process: usize, call: &Call) {
+        let Some(at) = paths(call).into_iter().flatten().find(|at| self.is_detour(process, at)) else {
+            return;
+        };
+        let path = String::from_utf8_lossy(&at.path).into_owned();
+        self.note_escape(&format!("a client went into the state directory by a detour, `{path}`"));
+    }
+
+    fn is_detour(&self, process: usize, at: &At) -> bool {
+        let path = self.as_seen_from_here(process, at);
+        // What is to be made is not there yet; its directory is.
+        let there = path.canonicalize().or_else(|_| path.parent().unwrap_or(&path).canonicalize());
+        let within = |there: &Path| {
+            self.roots.iter().any(|(root, _)| inside(there.as_os_str().as_bytes(), root).is_some())
+        };
+        // Who cannot be followed leads nowhere.
+        there.is_ok_and(|there| within(&there))
+    }
+
+    /// A path of a client as a path of the supervisor.
+    fn as_seen_from_here(&self, process: usize, at: &At) -> PathBuf {
+        let own = PathBuf::from(format!("/proc/{}", self.processes[process].pid()));
+        let path = Path::new(OsStr::from_bytes(&at.path));
+        if let Ok(rest) = path.strip_prefix("/proc/self").or_else(|_| path.strip_prefix("/proc/thread-self"))
+        {
+            return own.join(rest);
+        }
+        match at.directory {
+            // An absolute path stays what it is when it is joined.
+            libc::AT_FDCWD => own.join("cwd").join(path),
+            directory => own.join("fd").join(directory.to_string()).join(path),
+        }
+    }
+}
+
+/// The paths that a call takes.
+fn paths(call: &Call) -> [Option<&At>; 2] {
+    match call {
+        Call::Open { at, .. }
+        | Call::Access { at, .. }
+        | Call::ReadLink { at, .. }
+        | Call::Symlink { at, .. }
+        | Call::Unlink { at, .. }
+        | Call::MakeDirectory { at, .. } => [Some(at), None],
+        Call::Rename { from, to, .. } | Call::Link { from, to, .. } => [Some(from), Some(to)],
+        Call::Truncate { target, .. }
+        | Call::Stat { target, .. }
+        | Call::ChangeMode { target, .. }
+        | Call::ChangeOwner { target }
+        | Call::SetTimes { target, .. }
+        | Call::ChangeDirectory { target } => match target {
+            Target::Path(at, _) => [Some(at), None],
+            Target::Fd(_) => [None, None],
+        },
+        _ => [None, None],
+    }
+}
