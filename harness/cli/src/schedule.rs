@@ -230,8 +230,9 @@ fn entry(index: usize, scenario: &Scenario, name: &str) -> Entry {
     Entry { scenario: index, strategy: name.to_owned(), origin, claims, broken, hazards }
 }
 
-/// The claims that a strategy makes for this object: what says nothing of it is none. A set that loses updates is not linearizable,
-/// so who does not promise to keep updates promises linearizability for registers alone.
+/// The claims that a strategy makes for this object: what says nothing of it is none. A set that loses
+/// updates is not linearizable, so who does not promise to keep updates promises linearizability for
+/// registers alone.
 fn meant_for(object: Object, claims: Vec<Claim>) -> Vec<Claim> {
     let keeps_updates = |hazard| claims.contains(&Claim::new(Guarantee::NoLostUpdates, hazard));
     let meant = |claim: &&Claim| {

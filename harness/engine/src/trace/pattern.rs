@@ -277,6 +277,11 @@ impl Reader {
         self.files.entry(path.to_owned()).or_default()
     }
 
+    /// Whether it was created here: what is done to it then is no change of something older.
+    fn is_new(&self, path: &Path) -> bool {
+        self.files.get(path).is_some_and(|file| file.created.is_some())
+    }
+
     fn current(&mut self, path: &Path) -> Option<&mut Update> {
         let index = self.files.get(path)?.current?;
         self.found[index].as_mut().map(|pattern| &mut pattern.update)
@@ -304,27 +309,21 @@ impl Reader {
                 // An open file's lock goes with it.
                 self.held.retain(|(pid, lock)| *pid != record.pid || lock.path != path);
             }
-            Call::Truncate { length, .. } => {
-                if self.files.get(path).is_none_or(|file| file.created.is_none()) {
-                    match self.current(path) {
-                        Some(update @ Update::Overwrite { .. }) if *length == 0 => {
-                            *update = Update::Truncate { synced: false };
-                        }
-                        Some(Update::Truncate { .. } | Update::Overwrite { .. }) => {}
-                        _ if *length == 0 => {
-                            self.begin(path, Update::Truncate { synced: false });
-                        }
-                        _ => {
-                            self.begin(path, Update::Overwrite { synced: false });
-                        }
-                    }
+            Call::Truncate { length, .. } if !self.is_new(path) => match self.current(path) {
+                Some(update @ Update::Overwrite { .. }) if *length == 0 => {
+                    *update = Update::Truncate { synced: false };
                 }
-            }
+                Some(Update::Truncate { .. } | Update::Overwrite { .. }) => {}
+                _ if *length == 0 => {
+                    self.begin(path, Update::Truncate { synced: false });
+                }
+                _ => {
+                    self.begin(path, Update::Overwrite { synced: false });
+                }
+            },
             Call::Write { .. } => self.written(path),
-            Call::Read { .. } if value > 0 => {
-                if self.files.get(path).is_none_or(|file| file.created.is_none() && file.current.is_none()) {
-                    self.begin(path, Update::Read);
-                }
+            Call::Read { .. } if value > 0 && !self.is_new(path) && self.current(path).is_none() => {
+                self.begin(path, Update::Read);
             }
             Call::Other { .. } if matches!(record.name, "copy_file_range" | "sendfile" | "splice") => {
                 if let Some(to) = record.path2.as_deref() {
