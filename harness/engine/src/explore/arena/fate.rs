@@ -7,17 +7,17 @@
 //! **A kill** is a step of a thread of its own, which goes on only when nobody else can, unless the
 //! search has it come earlier; when the victim has finished, it does nothing: that is the execution
 //! without it. A killed client gives back what its descriptors hold, and others can see that it is
-//! gone; its next steps count as waited for, so that they are tried before the kill. The kernel finishes a page that it is writing first, so a kill waits for the second part of
-//! a write.
+//! gone; its next steps count as waited for, so that they are tried before the kill. The kernel
+//! finishes a page that it is writing first, so a kill waits for the second part of a write.
 //!
 //! **A pause** lets time pass while the victim stands still, and matters only where somebody lets
 //! time pass. So it has no step of its own: a sleep that would end only when nobody else can go on
 //! may end as well when nobody but the victim can. Then the victim has been suspended since its last
 //! step, and takes the next one after a step that has it go on, by which its clock has moved on: as if
-//! whoever let time pass held a lock that each step of the victim takes for a moment. It
-//! lasts as long as a pause of the stress engine, at most. To go on in the middle of what somebody else does without changing anything, as between two rounds of
-//! polling, would only be a shorter pause: it goes on after somebody has changed something, until
-//! more time passes, and when nobody else can go on.
+//! whoever let time pass held a lock that each step of the victim takes for a moment. It lasts as long
+//! as a pause of the stress engine, at most. To go on in the middle of what somebody else does without
+//! changing anything, as between two rounds of polling, would only be a shorter pause: it goes on
+//! after somebody has changed something, until more time passes, and when nobody else can go on.
 //!
 //! Not covered: a kill in the middle of a write of several pages, between two of them.
 
@@ -72,7 +72,7 @@ impl Fate {
             FateKind::Kill => 0,
             FateKind::Pause => 1,
         };
-        ThreadId(ThreadId::RELUCTANT | self.victim as u16 * THREADS_OF_A_PROCESS | number)
+        ThreadId(ThreadId::RELUCTANT | (self.victim as u16 * THREADS_OF_A_PROCESS + number))
     }
 
     fn is_ahead(&self, kind: FateKind) -> bool {

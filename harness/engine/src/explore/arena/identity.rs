@@ -56,7 +56,7 @@ impl Arena<'_> {
     /// Whether a call asks whether a client lives, which others may end.
     pub(super) fn asks_for_life(&self, asking: usize, call: &Call) -> Option<usize> {
         match call {
-            Call::Kill { pid, .. } => self.who_is(*pid),
+            Call::Kill { pid, .. } | Call::ThreadKill { pid, .. } => self.who_is(*pid),
             Call::Open { at, .. } => self.asks_after(asking, at).map(|(process, _)| process),
             _ => None,
         }
@@ -78,7 +78,11 @@ impl Arena<'_> {
         self.threads[index].state = State::Running;
         match self.tell_of_life(process, &call)? {
             Ending::Loose(file) => self.hand_over_loose(process, notification.id, &file).map(drop),
-            Ending::Answer(answer) => self.answer(index, &notification, answer),
+            Ending::Answer(answer) => match self.answer(index, &notification, answer) {
+                // It has killed itself: that is seen when nothing more comes.
+                Err(_) if about == process && !self.processes[process].is_alive() => Ok(()),
+                answered => answered,
+            },
             other => Err(ArenaError::Confused(format!("{other:?} is no answer to a question"))),
         }
     }
@@ -98,16 +102,26 @@ impl Arena<'_> {
     fn tell_of_life(&mut self, process: usize, call: &Call) -> Result<Ending, ArenaError> {
         let errno = |errno| Ok(Ending::Answer(Answer::Errno(errno)));
         match call {
-            Call::Kill { pid, signal } => {
+            Call::Kill { pid, signal } | Call::ThreadKill { pid, signal, .. } => {
                 let Some(about) = self.who_is(*pid).filter(|&about| self.processes[about].is_alive()) else {
                     return errno(libc::ESRCH);
                 };
-                if *signal != 0 {
+                if *signal != 0 && about != process {
                     self.note_escape("a client sent a signal to another one");
-                    // SAFETY: takes plain numbers; the process is a child that was not reaped.
-                    unsafe { libc::kill(self.processes[about].pid() as i32, *signal) };
                 }
-                Ok(Ending::Answer(Answer::Value(0)))
+                let pid = self.processes[about].pid() as i32;
+                let tid = if let Call::ThreadKill { tid, .. } = call { Some(*tid) } else { None };
+                // SAFETY: takes plain numbers; the process is a child that was not reaped.
+                let sent = unsafe {
+                    match tid {
+                        Some(tid) => libc::syscall(libc::SYS_tgkill, pid, tid, *signal),
+                        None => libc::kill(pid, *signal).into(),
+                    }
+                };
+                match sent {
+                    0 => Ok(Ending::Answer(Answer::Value(0))),
+                    _ => errno(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EPERM)),
+                }
             }
             Call::Open { at, .. } => {
                 let Some((about, rest)) = self.asks_after(process, at) else { return errno(libc::ENOENT) };

@@ -175,6 +175,7 @@ impl Arena<'_> {
             | Call::Time { .. }
             | Call::Exit { .. }
             | Call::Kill { .. }
+            | Call::ThreadKill { .. }
             | Call::GetPid
             | Call::Random { .. }
             | Call::SetUmask { .. } => false,

@@ -220,6 +220,12 @@ pub enum Call {
         buffer: u64,
         length: u64,
     },
+    /// A signal to one thread.
+    ThreadKill {
+        pid: i32,
+        tid: i32,
+        signal: i32,
+    },
     Kill {
         pid: i32,
         signal: i32,
@@ -381,6 +387,7 @@ impl Call {
             libc::SYS_exit_group => Self::Exit { group: true },
             libc::SYS_getpid => Self::GetPid,
             libc::SYS_getrandom => Self::Random { buffer: a[0], length: a[1] },
+            libc::SYS_tgkill => Self::ThreadKill { pid: int(0), tid: int(1), signal: int(2) },
             libc::SYS_kill => Self::Kill { pid: int(0), signal: int(1) },
             number => Self::decode_old(number, notification, memory)?,
         })

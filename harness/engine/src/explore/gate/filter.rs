@@ -153,6 +153,7 @@ const LIVES: &[libc::c_long] = &[
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_kill,
+    libc::SYS_tgkill,
     libc::SYS_execve,
 ];
 #[cfg(target_arch = "x86_64")]

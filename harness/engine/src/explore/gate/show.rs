@@ -108,6 +108,7 @@ impl fmt::Display for Shown<'_> {
             Call::ChangeDirectory { target: what } => write!(out, "chdir({})", target(what)),
             Call::GetPid => write!(out, "getpid()"),
             Call::Random { length, .. } => write!(out, "{length} random bytes"),
+            Call::ThreadKill { pid, tid, signal } => write!(out, "tgkill({pid}, {tid}, {signal})"),
             Call::Kill { pid, signal } => write!(out, "kill({pid}, {signal})"),
             Call::Other { number, .. } => write!(out, "system call {number} on {file}"),
             Call::Yield
