@@ -145,7 +145,7 @@ fn the_world_before_and_what_must_hold_fit_the_object() {
     14:15 unknown guarantee `atomic-read` (no such guarantee)
         did you mean `atomic-reads`? There are: atomic-reads, no-lost-updates, linearizable, mutual-exclusion, progress, durability, errors-reported, no-residue, metadata-kept
     14:30 `mutual-exclusion` says nothing of a register (no strategy could be recommended)
-        of a register one can require: atomic-reads, no-lost-updates, linearizable, progress, durability, errors-reported, no-residue, metadata-kept
+        of a register one can require: atomic-reads, linearizable, progress, durability, errors-reported, no-residue, metadata-kept
     15:12 unknown hazard `flood` (no such hazard)
         there are: concurrency, pause, kill, power-loss, io-error
     "#);
