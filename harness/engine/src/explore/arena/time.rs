@@ -8,9 +8,9 @@
 //!
 //! Two readings of one thread differ by a nanosecond at least.
 
+use super::Arena;
 use super::tree::Inode;
-use super::{Arena, Footprint};
-use crate::explore::access::{Mode, Object};
+use crate::explore::access::{Footprint, Mode, Object};
 
 /// Where the clocks stand when an execution begins, in nanoseconds: 2026-01-01T00:00:00Z.
 pub(super) const EPOCH_NS: u64 = 1_767_225_600_000_000_000;
