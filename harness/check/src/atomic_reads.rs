@@ -109,11 +109,11 @@ fn count(
     detail: impl FnOnce() -> String,
 ) {
     tally.add(AnomalyKind::TornRead, || {
-        let client = operations.invocation(read).client;
+        let who = operations.who(read);
         let detail = detail();
         let because = if detail.is_empty() { String::new() } else { format!(": {detail}") };
         let explanation = format!(
-            "client {client}'s read was invoked (1) and returned (2) what is not one written value, \
+            "{who}'s read was invoked (1) and returned (2) what is not one written value, \
              whole ({kind}){because}"
         );
         let moments = [Moment::invoked(read).marked(1), Moment::returned(read).marked(2)];

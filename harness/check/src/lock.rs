@@ -20,7 +20,6 @@ use crate::witness::{Moment, Tally};
 struct Section {
     acquire: Span,
     release: Option<Span>,
-    client: u32,
     held: bool,
     refused: bool,
 }
@@ -54,21 +53,21 @@ pub fn check(operations: &Operations<'_>) -> Finding {
         let kind = if holder.is_some() { AnomalyKind::TwoHolders } else { AnomalyKind::UnprotectedSection };
         if let Some(other) = holder.or_else(|| others().next()) {
             tally.add(kind, || {
-                let (first, second) = (other.client, section.client);
+                let (first, second) = (operations.who(other.acquire), operations.who(section.acquire));
                 let until = match other.release {
                     Some(_) => "and had not yet begun to release it",
                     None => "and never released it",
                 };
                 let gave_up = match (other.held, section.held) {
                     (true, true) => String::new(),
-                    (false, _) => format!("; client {first} had given its lock up when its acquire returned"),
+                    (false, _) => format!("; {first} had given its lock up when its acquire returned"),
                     (true, false) => {
-                        format!("; client {second} had given its lock up when its acquire returned")
+                        format!("; {second} had given its lock up when its acquire returned")
                     }
                 };
                 let explanation = format!(
-                    "client {first} was inside the critical section, because its acquire had returned (1) \
-                     {until}, when client {second}'s acquire returned (2): two clients were inside at \
+                    "{first} was inside the critical section, because its acquire had returned (1) \
+                     {until}, when {second}'s acquire returned (2): two clients were inside at \
                      once{gave_up}"
                 );
                 let mut steps = vec![
@@ -103,7 +102,7 @@ fn sections(operations: &Operations<'_>) -> Vec<Section> {
                 // A second acquire of a holder does not end its first stay.
                 if open.get(client) == NONE {
                     open.set(client, sections.len());
-                    sections.push(Section { acquire: span, release: None, client, held, refused: false });
+                    sections.push(Section { acquire: span, release: None, held, refused: false });
                 }
             }
             _ => {

@@ -148,7 +148,7 @@ fn explain(
             if end { span.end != Span::NEVER && returned(span) == position } else { start(span) == position }
         })
     };
-    let client = operations.invocation(read).client;
+    let who = operations.who(read);
     let mut moments = vec![Moment::invoked(read), Moment::returned(read).marked(2)];
     let explanation = match *contradiction {
         Contradiction::Lacks(id) => {
@@ -158,13 +158,13 @@ fn explain(
                 None => moments[0] = Moment::invoked(read).marked(1),
             }
             let than = if element(id).acknowledged < start(read) {
-                format!("client {client}'s read was invoked")
+                format!("{who}'s read was invoked")
             } else {
                 "a record that the read has was asked for".to_owned()
             };
             format!(
                 "{lacked} came first, because it had been acknowledged (1) before {than}; but it did not come \
-                 first, because client {client}'s read lacks it (2): a contradiction"
+                 first, because {who}'s read lacks it (2): a contradiction"
             )
         }
         Contradiction::Order(first, second) => {
@@ -174,7 +174,7 @@ fn explain(
             let (first, second) = (name(first), name(second));
             format!(
                 "{second} came before {first}, because it had been acknowledged (1) before {first} was asked \
-                 for; but {first} came before {second}, because it stands before it in client {client}'s \
+                 for; but {first} came before {second}, because it stands before it in {who}'s \
                  read (2): a contradiction"
             )
         }
@@ -191,21 +191,21 @@ fn explain(
             moments[0] = Moment::invoked(read).marked(1);
             let first = operations.history.value_name(operations.history.initial_list[index]);
             format!(
-                "{first} was record {index} before client {client}'s read was invoked (1); but the read has \
+                "{first} was record {index} before {who}'s read was invoked (1); but the read has \
                  another one there (2)"
             )
         }
         Contradiction::Diverges(other, index) => {
             moments.push(Moment::returned(other).marked(1));
-            let first = operations.invocation(other).client;
+            let first = operations.who(other);
             let found = |span: Span| {
                 let list = operations.seen(span).and_then(|seen| list_of(operations, seen));
                 list.and_then(|list| list.get(index)).map(|&value| operations.history.value_name(value))
             };
             let (theirs, ours) = (found(other).unwrap_or_default(), found(read).unwrap_or_default());
             format!(
-                "{theirs} came before {ours}, because it is record {index} of client {first}'s read (1); but \
-                 {ours} came before {theirs}, because it is record {index} of client {client}'s read (2): a \
+                "{theirs} came before {ours}, because it is record {index} of {first}'s read (1); but \
+                 {ours} came before {theirs}, because it is record {index} of {who}'s read (2): a \
                  contradiction"
             )
         }
@@ -253,9 +253,9 @@ fn check_generally(operations: &Operations<'_>, elements: &Elements, mut steps: 
                 let read = spans[culprit];
                 tally.add(AnomalyKind::StaleRead, || {
                     let explanation = format!(
-                        "client {}'s read was invoked (1) and returned (2) what no order of the appends that \
+                        "{}'s read was invoked (1) and returned (2) what no order of the appends that \
                          respects real time and the reads before it can have led to",
-                        operations.invocation(read).client
+                        operations.who(read)
                     );
                     let moments = [Moment::invoked(read).marked(1), Moment::returned(read).marked(2)];
                     (Some(operations.millis_at(read.end)), operations.witness(explanation, &moments))

@@ -110,23 +110,20 @@ fn lost_update(
     id: ElementId,
 ) -> (Option<u64>, Witness) {
     let name = operations.history.value_name(elements.all[id as usize].value);
-    let client = operations.invocation(read).client;
+    let who = operations.who(read);
     let mut moments = vec![Moment::invoked(read), Moment::returned(read).marked(2)];
     let because = match acknowledger(operations, elements, id) {
         Some(update) => {
             moments.extend([Moment::invoked(update), Moment::returned(update).marked(1)]);
-            format!(
-                "{} was acknowledged (1) before client {client}'s read was invoked",
-                operations.named(update)
-            )
+            format!("{} was acknowledged (1) before {who}'s read was invoked", operations.named(update))
         }
         None => {
             moments[0] = Moment::invoked(read).marked(1);
-            format!("{name} was there from the beginning, and so when client {client}'s read was invoked (1)")
+            format!("{name} was there from the beginning, and so when {who}'s read was invoked (1)")
         }
     };
     let explanation = format!(
-        "{because}, so it must be in what client {client}'s read returned; but it is not (2): the update \
+        "{because}, so it must be in what {who}'s read returned; but it is not (2): the update \
          was lost"
     );
     (Some(operations.millis_at(read.end)), operations.witness(explanation, &moments))
@@ -139,7 +136,7 @@ fn wiped(
     missing: &[ElementId],
     before: usize,
 ) -> (Option<u64>, Witness) {
-    let client = operations.invocation(read).client;
+    let who = operations.who(read);
     let values: Vec<_> = missing.iter().map(|&id| elements.all[id as usize].value).collect();
     let mut moments = vec![Moment::invoked(read), Moment::returned(read).marked(2)];
     let last = missing.iter().max_by_key(|&&id| elements.all[id as usize].acknowledged);
@@ -148,7 +145,7 @@ fn wiped(
         None => moments[0] = Moment::invoked(read).marked(1),
     }
     let explanation = format!(
-        "client {client}'s read (2) lacks {} elements that were there or acknowledged (1) before it was \
+        "{who}'s read (2) lacks {} elements that were there or acknowledged (1) before it was \
          invoked, most of the {before} that no race between two updates can overwrite: {} went at once",
         missing.len(),
         operations.listed(&values)

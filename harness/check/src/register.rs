@@ -191,6 +191,7 @@ fn explain(
     };
     let (old, new) = (name(clash.old), name(clash.new));
     let reader = operations.invocation(clash.read).client;
+    let who = operations.who(clash.read);
     // The initial value is settled without any operation.
     let is_initial = operations.history.initial.map_or(absence, |value| value.0) == clash.old;
     let before = returned_of(clash.old).filter(|_| !is_initial);
@@ -236,7 +237,7 @@ fn explain(
     );
     let explanation = format!(
         "{old} came before {new}, because {first}; but {new} came before {old}, because {second} before \
-         client {reader} invoked the read that returned {old} (2): a contradiction"
+         {who} invoked the read that returned {old} (2): a contradiction"
     );
     operations.witness(explanation, &moments)
 }

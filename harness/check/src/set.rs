@@ -140,7 +140,7 @@ fn explain(
     contradiction: &Contradiction,
 ) -> Witness {
     let name = |id: ElementId| operations.history.value_name(elements.all[id as usize].value);
-    let client = operations.invocation(read).client;
+    let who = operations.who(read);
     let mut moments = vec![Moment::invoked(read), Moment::returned(read).marked(2)];
     let has = |id: ElementId| seen.contains(&id);
     let explanation = match *contradiction {
@@ -168,7 +168,7 @@ fn explain(
             };
             if element.acknowledged < start(read) {
                 format!(
-                    "{lacked} came before client {client}'s read, because {was} before the read was \
+                    "{lacked} came before {who}'s read, because {was} before the read was \
                      invoked; but the read came before {lacked}, because it lacks it (2): a contradiction"
                 )
             } else {
@@ -185,15 +185,13 @@ fn explain(
                 let later = name(later);
                 format!(
                     "{lacked} came before {later}, because {was} before {later} was asked for; but \
-                     {later} came before {lacked}, because client {client}'s read has the first and lacks \
+                     {later} came before {lacked}, because {who}'s read has the first and lacks \
                      the second (2): a contradiction"
                 )
             }
         }
         Contradiction::OffChain(size) => {
-            format!(
-                "client {client}'s read (2) and another one of {size} elements (1) lack elements of each other"
-            )
+            format!("{who}'s read (2) and another one of {size} elements (1) lack elements of each other")
         }
         Contradiction::Differs(other) => {
             let mut theirs = Resolved::default();
@@ -201,14 +199,14 @@ fn explain(
                 elements.resolve(list, returned(other), &mut theirs);
             }
             moments.extend([Moment::invoked(other), Moment::returned(other).marked(1)]);
-            let first = operations.invocation(other).client;
+            let first = operations.who(other);
             let lacked = theirs.elements.iter().copied().find(|&id| !has(id)).map(name);
             let extra = seen.iter().copied().find(|id| !theirs.elements.contains(id)).map(name);
             let lacked = lacked.unwrap_or_else(|| "an element".to_owned());
             match extra {
                 Some(extra) if !other.precedes(&read) => format!(
-                    "{lacked} came before {extra}, because client {first}'s read (1) has the first and \
-                     lacks the second; but {extra} came before {lacked}, because client {client}'s read (2) \
+                    "{lacked} came before {extra}, because {first}'s read (1) has the first and \
+                     lacks the second; but {extra} came before {lacked}, because {who}'s read (2) \
                      has {extra} and lacks {lacked}: a contradiction"
                 ),
                 _ => format!(

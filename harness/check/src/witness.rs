@@ -53,6 +53,7 @@ impl Operations<'_> {
                 Step {
                     time_ns: self.nanos_at(moment.event()),
                     client: event.client,
+                    role: self.history.roles.get(&event.client).cloned(),
                     what: self.told(moment.span, event),
                     mark: moment.mark,
                 }
@@ -61,17 +62,22 @@ impl Operations<'_> {
         Witness { explanation, steps, replay: None }
     }
 
+    /// Who did it: `client 3`, or `writer 3` where roles are known.
+    pub fn who(&self, span: Span) -> String {
+        self.history.client_name(self.invocation(span).client)
+    }
+
     /// The operation in words: `client 3's write of c3#17`.
     pub fn named(&self, span: Span) -> String {
         let event = self.invocation(span);
-        let client = event.client;
+        let who = self.who(span);
         match (event.operation, self.argument(event)) {
             (Operation::Read, _) => match self.seen(span) {
-                Some(seen) => format!("client {client}'s read of {}", self.brought(seen)),
-                None => format!("client {client}'s read"),
+                Some(seen) => format!("{who}'s read of {}", self.brought(seen)),
+                None => format!("{who}'s read"),
             },
-            (operation, Some(argument)) => format!("client {client}'s {operation} of {argument}"),
-            (operation, None) => format!("client {client}'s {operation}"),
+            (operation, Some(argument)) => format!("{who}'s {operation} of {argument}"),
+            (operation, None) => format!("{who}'s {operation}"),
         }
     }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tearproof_check::check;
 use tearproof_core::jsonl::Reader;
-use tearproof_core::{AnomalyKind, Finding, Guarantee, History};
+use tearproof_core::{AnomalyKind, Finding, Guarantee, History, Witness};
 
 fn histories() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/histories");
@@ -123,6 +123,31 @@ fn every_anomaly_that_the_checkers_report_has_a_history() {
     for kind in AnomalyKind::ALL {
         assert_eq!(seen.contains(kind), !elsewhere.contains(kind), "{kind}");
     }
+}
+
+#[test]
+fn every_witness_names_the_part_that_a_client_plays_where_it_is_known() {
+    let mut named = 0;
+    for path in histories() {
+        let (_, mut history) = read(&path);
+        for client in history.events.iter().map(|event| event.client).collect::<BTreeSet<u32>>() {
+            history.roles.insert(client, "agent".to_owned());
+        }
+        for (_, finding) in check(&history).expect("well formed") {
+            let Finding::Violated(anomalies) = finding else { continue };
+            for Witness { explanation, steps, .. } in anomalies.iter().map(|anomaly| &anomaly.witness) {
+                let words: Vec<&str> = explanation.split_whitespace().collect();
+                let bare = words.windows(2).find(|pair| {
+                    pair[0].eq_ignore_ascii_case("client")
+                        && pair[1].starts_with(|c: char| c.is_ascii_digit())
+                });
+                assert_eq!(bare, None, "{}: {explanation}", path.display());
+                assert!(steps.iter().all(|step| step.role.as_deref() == Some("agent")), "{}", path.display());
+                named += usize::from(explanation.contains("agent "));
+            }
+        }
+    }
+    assert!(named > 25, "explanations name who did it: {named}");
 }
 
 #[test]

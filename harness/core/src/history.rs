@@ -9,7 +9,7 @@
 //! Events are small (values and texts are numbers into tables), so that ten million operations fit
 //! in memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -172,6 +172,8 @@ pub struct History {
     pub limit: Option<String>,
     /// The directory afterwards.
     pub aftermath: Aftermath,
+    /// The part that a client plays, as far as that is known: `writer`, `auditor`.
+    pub roles: BTreeMap<u32, String>,
     lists: Vec<ValueId>,
     notes: Vec<String>,
 }
@@ -187,6 +189,7 @@ impl History {
             values,
             limit: None,
             aftermath: Aftermath::default(),
+            roles: BTreeMap::new(),
             lists: Vec::new(),
             notes: Vec::new(),
         }
@@ -233,6 +236,12 @@ impl History {
         }
     }
 
+    /// How a client is called in a witness: `writer 3`, or `client 3` where nobody said what it is there
+    /// for. The number is that of its values: `c3#17` is a value of writer 3.
+    pub fn client_name(&self, client: u32) -> String {
+        client_name(client, self.roles.get(&client).map(String::as_str))
+    }
+
     /// The operations, in the order of their invocations.
     ///
     /// # Errors
@@ -273,6 +282,11 @@ impl History {
         }
         Ok(spans)
     }
+}
+
+/// How a client with this role, where it has one, is called.
+pub fn client_name(client: u32, role: Option<&str>) -> String {
+    format!("{} {client}", role.unwrap_or("client"))
 }
 
 /// The operation that each client has pending. Clients are mostly small numbers, so this is a
@@ -354,6 +368,16 @@ mod tests {
     #[test]
     fn an_event_is_small() {
         assert_eq!(size_of::<Event>(), 32);
+    }
+
+    #[test]
+    fn a_client_is_called_by_its_role_where_it_has_one() {
+        let mut history = History::new(Object::Register, Values::Stamps(Vec::new()));
+        history.roles.insert(3, "launcher".to_owned());
+        assert_eq!(
+            (history.client_name(3), history.client_name(4)),
+            ("launcher 3".into(), "client 4".into())
+        );
     }
 
     #[test]

@@ -74,6 +74,9 @@ pub struct Step {
     pub time_ns: u64,
     /// Who.
     pub client: u32,
+    /// The part that this client plays, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
     /// What, in words: `write c3#17 invoked`.
     pub what: String,
     /// 1 and 2 mark the two steps that conflict.

@@ -19,6 +19,7 @@
 //! | key | where | meaning |
 //! |---|---|---|
 //! | `initial` | first line | the value of a register, `null` for none; an array for a set or log |
+//! | `roles` | first line | what clients are there for, by number: `{"1":"writer"}`; witnesses name them so |
 //! | `value` | all but `acquire`, `release` | a value; `[from, to]` for `cas`; an array for a read of a set or log |
 //! | `applied` | `ok` of `cas` | whether the comparison succeeded |
 //! | `torn`, `error` | `ok` of `read` | in which way what was read is no value, and in words |

@@ -1,7 +1,7 @@
 //! Lines of text as a history.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -19,6 +19,8 @@ struct Head<'a> {
     object: Object,
     #[serde(borrow, default)]
     initial: Option<&'a RawValue>,
+    #[serde(default)]
+    roles: BTreeMap<u32, String>,
     #[serde(default)]
     end_line: bool,
 }
@@ -198,6 +200,7 @@ impl Reader {
             ));
         }
         let mut history = History::new(head.object, Values::Json(Vec::new()));
+        history.roles = head.roles;
         if let Some(initial) = head.initial {
             match head.object {
                 Object::Register => history.initial = Some(self.interner.intern(initial.get())?),

@@ -34,7 +34,7 @@ fn the_documented_example_is_a_history() {
 
 #[test]
 fn a_history_reads_back_as_it_was_written() {
-    let text = r#"{"format":1,"object":"set","initial":["a"]}
+    let text = r#"{"format":1,"object":"set","initial":["a"],"roles":{"0":"agent","1":"page"}}
 {"time_ns":1,"client":0,"type":"invoke","op":"update","value":"b"}
 {"time_ns":2,"client":0,"type":"info","op":"update","reason":"killed","error":"signal \"9\""}
 {"time_ns":3,"client":1,"type":"invoke","op":"read"}
@@ -45,6 +45,7 @@ fn a_history_reads_back_as_it_was_written() {
 "#;
     let history = read(text).expect("well formed");
     assert_eq!(history.limit.as_deref(), Some("the ring was full"));
+    assert_eq!(history.client_name(1), "page 1");
     let written: String = lines(&history).map(|line| line + "\n").collect();
     assert_eq!(read(&written), Ok(history));
 }

@@ -14,8 +14,12 @@ pub fn lines(history: &History) -> impl Iterator<Item = String> + '_ {
         Object::Set | Object::Log => spelt_list(history, &history.initial_list),
         Object::Lock => "null".to_owned(),
     };
-    let head =
-        format!("{{\"format\":1,\"object\":\"{}\",\"initial\":{initial},\"end_line\":true}}", history.object);
+    let mut head = format!("{{\"format\":1,\"object\":\"{}\",\"initial\":{initial}", history.object);
+    if !history.roles.is_empty() {
+        let roles = serde_json::to_string(&history.roles).expect("names by number can be written as JSON");
+        let _ = write!(head, ",\"roles\":{roles}");
+    }
+    head.push_str(",\"end_line\":true}");
     std::iter::once(head)
         .chain(history.events.iter().map(|event| event_line(history, event)))
         .chain(std::iter::once_with(|| end_line(history)))

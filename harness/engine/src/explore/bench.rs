@@ -36,6 +36,12 @@ impl Bench<'_, '_> {
         self.threads.iter().find(|(_, known)| **known == thread).map_or(0, |(client, _)| *client)
     }
 
+    /// The part that each client plays.
+    pub fn roles(&self) -> BTreeMap<u32, String> {
+        let role = |thread: ThreadId| self.stage.specification.player(process_of(thread)).to_owned();
+        self.threads.iter().map(|(&client, &thread)| (client, role(thread))).collect()
+    }
+
     /// Collects what was recorded in the execution that has just been completed, and has the
     /// auditor look at what is there.
     pub fn recount(&self, arena: &mut Arena<'_>) -> Result<Recount, ArenaError> {
@@ -89,7 +95,8 @@ impl Bench<'_, '_> {
         surroundings: &mut Surroundings<'_>,
     ) -> Result<(), ArenaError> {
         let thread_of = |client: u32| self.threads.get(&client).copied();
-        recount.tell::<(), ArenaError>(trace, thread_of, known, |history| {
+        recount.tell::<(), ArenaError>(trace, thread_of, known, |mut history| {
+            history.roles = self.roles();
             let found = (surroundings.check)(&history)
                 .map_err(|error| ArenaError::Client(format!("checking an execution: {error}")))?;
             (surroundings.observe)(&history, &found);

@@ -134,6 +134,10 @@ impl Stand<'_, '_> {
         let deeds = self.arena.deeds().to_vec();
         let mut recount = self.bench.recount(&mut self.arena)?;
         let mut steps = timeline(&trace, &deeds, &recount.events, |thread| self.bench.client_of(thread));
+        let roles = self.bench.roles();
+        for step in &mut steps {
+            step.role = roles.get(&step.client).cloned();
+        }
         // Process ids, which programs put into names, are others each time.
         // A short one could be any number.
         for (pid, process) in self.arena.pids().into_iter().filter(|(pid, _)| pid.len() > 3) {

@@ -25,7 +25,10 @@ pub(super) fn timeline(
             _ => format!("{} {}returned {}", event.operation, carried(&event.payload), event.phase),
         };
         let number = event.time_ns >> WITHIN_STEP;
-        lines.push((event.time_ns, Line { time_ns: number, client: event.client, what, mark: None }));
+        lines.push((
+            event.time_ns,
+            Line { time_ns: number, client: event.client, role: None, what, mark: None },
+        ));
     }
     for deed in deeds {
         let number = deed.step;
@@ -35,7 +38,8 @@ pub(super) fn timeline(
             Some((_, second)) if second == index => Some(2),
             _ => None,
         };
-        let line = Line { time_ns: number, client: client_of(deed.thread), what: deed.to_string(), mark };
+        let client = client_of(deed.thread);
+        let line = Line { time_ns: number, client, role: None, what: deed.to_string(), mark };
         lines.push((number << WITHIN_STEP, line));
     }
     lines.sort_by_key(|(at, _)| *at);

@@ -184,6 +184,7 @@ impl Stage<'_> {
         }
         let mut history = assemble(&mut events, session.deaths(), start)
             .map_err(|error| Trouble::Processes(format!("putting a history together: {error}")))?;
+        history.roles = session.roles();
         if full > 0 {
             history.limit = Some(format!(
                 "{full} clients filled their ring of {} bytes and stopped before the execution was over",

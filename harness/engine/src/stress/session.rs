@@ -4,6 +4,7 @@
 //! here, and a signal can never hit a stranger. A process that dies is reaped, its time of death
 //! noted, and a fresh one takes its place under new client numbers.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
@@ -71,6 +72,8 @@ pub struct Session<'s> {
     /// Client numbers by thread.
     clients: Vec<u32>,
     next_client: u32,
+    /// The thread that each client of this execution is or was, from client 1 on.
+    players: Vec<usize>,
     deaths: Vec<Death>,
     surprises: u32,
     problems: Vec<String>,
@@ -145,6 +148,7 @@ impl<'s> Session<'s> {
             complaints_seen: 0,
             clients: vec![0; specification.threads()],
             next_client: 1,
+            players: Vec::new(),
             deaths: Vec::new(),
             surprises: 0,
             problems: Vec::new(),
@@ -195,6 +199,7 @@ impl<'s> Session<'s> {
     /// Gives every thread a new client number, for a new execution.
     pub fn number_clients(&mut self) {
         self.next_client = 1;
+        self.players.clear();
         self.deaths.clear();
         for process in 0..self.processes.len() {
             self.control.process(process).stalled_ns().store(0, Ordering::SeqCst);
@@ -210,7 +215,18 @@ impl<'s> Session<'s> {
         line.client().store(self.next_client, Ordering::SeqCst);
         line.inside().store(0, Ordering::SeqCst);
         line.busy().store(0, Ordering::SeqCst);
+        self.players.push(thread);
         self.next_client += 1;
+    }
+
+    /// The part that each client of this execution plays or played.
+    pub fn roles(&self) -> BTreeMap<u32, String> {
+        let of = |&thread: &usize| {
+            let parts = &self.specification.processes;
+            let process = parts.partition_point(|part| part.first_thread + part.threads <= thread);
+            self.specification.player(process).to_owned()
+        };
+        (1..).zip(self.players.iter().map(of)).collect()
     }
 
     /// The processes whose part is of this kind.

@@ -118,6 +118,16 @@ impl Specification {
         }
     }
 
+    /// The part that a process plays, as witnesses name it.
+    pub fn player(&self, process: usize) -> &str {
+        match self.processes[process].kind {
+            PartKind::Client(role) => &self.plan.scenario.clients[role].role,
+            PartKind::Server => "server",
+            PartKind::Planter => "earlier-holder",
+            PartKind::Auditor => "auditor",
+        }
+    }
+
     /// How a process is called where people read of it: its number, from 1, and what it is there for.
     pub fn title(&self, process: usize) -> String {
         let part = &self.processes[process];
