@@ -96,6 +96,12 @@ impl Tally {
         self.guarantees.values().any(|known| !known.anomalies.is_empty())
     }
 
+    /// Whether there is a guarantee of which every execution so far was no evidence.
+    pub fn lacks_evidence(&self) -> bool {
+        let open = |known: &Known| known.void.is_some() && known.held == 0 && known.anomalies.is_empty();
+        self.guarantees.values().any(open)
+    }
+
     /// One cell a guarantee that was looked at, or that a limit kept from being looked at.
     pub fn cells(&self, hazard: Hazard, kills: Option<u64>, pauses: Option<u64>) -> Vec<Cell> {
         self.guarantees
@@ -246,10 +252,12 @@ mod tests {
         let cells = tally.cells(Hazard::Concurrency, None, None);
         assert_eq!(cells[0].verdict, Verdict::Inconclusive);
         assert!(cells[0].scope.limit.as_deref().is_some_and(|why| why.contains("not one read completed")));
+        assert!(tally.lacks_evidence());
         // One that could outweighs them, and alone is counted.
         seen(&mut tally, vec![(Guarantee::AtomicReads, Finding::Holds)], 10, 0);
         let cells = tally.cells(Hazard::Concurrency, None, None);
         assert_eq!((cells[0].verdict, cells[0].scope.executions), (Verdict::NotObserved, 1));
+        assert!(!tally.lacks_evidence());
         tally.count(vec![(Guarantee::AtomicReads, torn(1))], Evidence::default(), 10, 0);
         assert_eq!(verdict(&tally, Guarantee::AtomicReads), Verdict::Violated);
     }

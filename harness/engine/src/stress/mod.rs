@@ -43,6 +43,12 @@ const FIRST_EXECUTION: Duration = Duration::from_millis(8);
 /// By how much the budget is overdrawn, at most, while every execution so far had to be set aside.
 const PATIENCE: u32 = 4;
 
+/// How long is spent at least while the executions so far are no evidence of something, and after how
+/// many of them the next one will be none either. In a short look at many strategies a budget is less
+/// than it may take until, say, one read was not struck by a kill.
+const EVIDENCE_TAKES: Duration = Duration::from_secs(5);
+const FRUITLESS: u64 = 8;
+
 /// What the engine is given beside the plan.
 pub struct Surroundings<'a> {
     /// How this binary is run again.
@@ -104,8 +110,13 @@ pub fn run(plan: &Plan, root: &StateRoot, surroundings: &mut Surroundings<'_>) -
     }
     if state.set_aside > 0 {
         let said = format!(
-            "{} executions were set aside: the machine kept a client from running for up to {:?}, and leases are {:?}",
-            state.set_aside, state.longest_stall, plan.scenario.stress.lease
+            "{} set aside: the machine kept a client from running for up to {:?}, and leases are {:?}",
+            match state.set_aside {
+                1 => "1 execution was".to_owned(),
+                many => format!("{many} executions were"),
+            },
+            state.longest_stall,
+            plan.scenario.stress.lease
         );
         if state.tally.executions() == 0 {
             state.tally.limit(&said);
@@ -248,14 +259,25 @@ impl State {
             let enough = surroundings.stop_at_violation && self.tally.any_violation();
             // Half of another one like this is what the budget may be overdrawn by, on average not at all.
             let spent = begun.elapsed() + started.elapsed() / 2;
-            // On a machine that stalls, the first execution that can be judged may come late.
-            let limit = if self.tally.executions() == 0 { plan.budget * PATIENCE } else { plan.budget };
+            let limit = match self.tally.executions() {
+                0 => plan.budget.saturating_mul(PATIENCE).max(EVIDENCE_TAKES),
+                executions if executions < FRUITLESS && self.lacks_evidence() => {
+                    plan.budget.max(EVIDENCE_TAKES)
+                }
+                _ => plan.budget,
+            };
             if enough || spent >= limit || surroundings.interrupt.raised() {
                 break;
             }
             length = (length * 2).min(longest);
         }
         Ok(())
+    }
+
+    /// Whether there is something of which nothing so far could have shown a breach.
+    fn lacks_evidence(&self) -> bool {
+        let fruitless = || self.measurements.as_ref().is_some_and(|all| all.fruitless().is_some());
+        self.tally.lacks_evidence() || fruitless()
     }
 
     fn judge(
