@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use tearproof_core::claim::{AnomalyKind, Claim};
+use tearproof_core::history::client_name;
 use tearproof_core::run::{Cell, Run, ScenarioRun, StrategyRun};
 use tearproof_core::units::Nanos;
 use tearproof_core::verdict::{Anomaly, Step, Verdict, Witness};
@@ -14,7 +15,7 @@ use tearproof_core::verdict::{Anomaly, Step, Verdict, Witness};
 use crate::assessment;
 use crate::number;
 use crate::statistics;
-use crate::style::{Ink, Line, Page};
+use crate::style::{Ink, Line, Page, columns_of};
 use crate::terminal::{self, Details};
 
 /// Steps of a witness that a summary shows.
@@ -27,6 +28,22 @@ const FEW: usize = 10;
 /// Of which kinds of anomaly an example was given further up, and of which strategy in which scenario.
 #[derive(Debug, Default)]
 pub struct Explained(BTreeMap<AnomalyKind, String>);
+
+impl Explained {
+    /// Where an example of this kind was given.
+    fn place(&self, kind: AnomalyKind) -> Option<&str> {
+        self.0.get(&kind).map(String::as_str)
+    }
+
+    /// Notes that one is given of this strategy in the scenario with this label, if it is the first.
+    fn note(&mut self, kind: AnomalyKind, label: &str, entry: &Entry<'_>) {
+        self.0.entry(kind).or_insert_with(|| format!("{label}/{}", entry.strategy.name));
+    }
+}
+
+fn see_above(place: &str, page: &mut Page) {
+    page.wrap(&Line::of(Ink::Faint, format!("     example: see {place} above; --full shows each")), 7);
+}
 
 /// One kind of breach of one strategy, under all hazards and by all engines that saw it.
 struct Entry<'a> {
@@ -92,6 +109,7 @@ pub fn write(
 ) {
     let rows: usize = run.scenarios.iter().map(|scenario| scenario.strategies.len()).sum();
     let brief = details == Details::Summary && rows > FEW;
+    let label = terminal::label(run, scenario);
     let strategies: Vec<&StrategyRun> =
         assessment::ranked(scenario).into_iter().map(|(strategy, _)| strategy).collect();
     let broken = entries(&strategies, true);
@@ -106,6 +124,7 @@ pub fn write(
         page.gap();
         head(entry, details, true, page);
         witness(entry.shortest(), details, true, page);
+        explained.note(entry.kind, &label, entry);
         let command = terminal::command(run, Some(scenario), Some(&entry.strategy.name));
         page.wrap(&Line::of(Ink::Faint, "     reproduce  ").plain(command), 16);
     }
@@ -118,16 +137,17 @@ pub fn write(
         );
     }
     if brief {
-        by_kind(&terminal::label(run, scenario), &weak, explained, page);
+        by_kind(&label, &weak, explained, page);
         errors_by_message(&strategies, page);
     } else {
-        let mut shown: Vec<AnomalyKind> = Vec::new();
         for entry in &weak {
-            // One full example of a kind is instructive; the twentieth is not.
-            let first = !shown.contains(&entry.kind);
-            shown.push(entry.kind);
             head(entry, details, false, page);
-            witness(entry.shortest(), details, first, page);
+            // One example of a kind is instructive; the twentieth is not.
+            match explained.place(entry.kind).filter(|_| details == Details::Summary) {
+                Some(place) => see_above(place, page),
+                None => witness(entry.shortest(), details, true, page),
+            }
+            explained.note(entry.kind, &label, entry);
         }
         errors(&strategies, details, page);
     }
@@ -184,12 +204,11 @@ fn by_kind(label: &str, weak: &[Entry<'_>], explained: &mut Explained, page: &mu
             .plain("  ")
             .plain(who.collect::<Vec<_>>().join(", "));
         page.wrap(&line, 7);
-        if let Some(place) = explained.0.get(&kind) {
-            let text = format!("     example: see {place} above; --full shows each");
-            page.wrap(&Line::of(Ink::Faint, text), 7);
+        if let Some(place) = explained.place(kind) {
+            see_above(place, page);
         } else {
             let example = entries[0];
-            explained.0.insert(kind, format!("{label}/{}", example.strategy.name));
+            explained.note(kind, label, example);
             page.wrap(&Line::of(Ink::Faint, format!("     for example {}:", example.strategy.name)), 7);
             witness(example.shortest(), Details::Summary, true, page);
         }
@@ -340,6 +359,8 @@ pub fn witness(witness: &Witness, details: Details, steps: bool, page: &mut Page
     };
     let times: Vec<String> = witness.steps.iter().map(time).collect();
     let wide = chosen.iter().map(|&at| times[at].chars().count()).max().unwrap_or(0);
+    let who = |step: &Step| client_name(step.client, step.role.as_deref());
+    let called = chosen.iter().map(|&at| columns_of(&who(&witness.steps[at]))).max().unwrap_or(0);
     let mut next = 0;
     for &at in &chosen {
         left_out(at - next, page);
@@ -350,7 +371,7 @@ pub fn witness(witness: &Witness, details: Details, steps: bool, page: &mut Page
             None => Line::of(Ink::Plain, "         "),
         };
         line.push(Ink::Faint, format!("{:>wide$}", times[at]));
-        line.push(Ink::Strong, format!("  client {}  ", step.client));
+        line.push(Ink::Strong, format!("  {:<called$}  ", who(step)));
         line.push(if step.mark.is_some() { Ink::Strong } else { Ink::Plain }, &step.what);
         let indent = 9 + wide + 2;
         page.wrap(&line, indent);

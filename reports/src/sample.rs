@@ -140,12 +140,13 @@ fn anomaly(kind: AnomalyKind, count: u64) -> Anomaly {
         .map(|at: u32| Step {
             time_ns: u64::from(at) * 7_300,
             client: 1 + at % 3,
+            role: None,
             what: format!("update e-{}-{at} invoked", 1 + at % 3),
             mark: None,
         })
         .collect();
     steps[6].mark = Some(1);
-    steps.push(Step { time_ns: 71_200, client: 3, what: last.to_owned(), mark: Some(2) });
+    steps.push(Step { time_ns: 71_200, client: 3, role: None, what: last.to_owned(), mark: Some(2) });
     Anomaly {
         kind,
         count,

@@ -30,6 +30,8 @@ pub struct ClaimCount {
     pub violated: u64,
     /// It could not be decided.
     pub inconclusive: u64,
+    /// Those of them that canaries make which were found broken, and so do not decide the exit code.
+    pub excused: u64,
     /// It says nothing there.
     pub not_applicable: u64,
     /// No engine looked.
@@ -51,7 +53,10 @@ pub fn count_claims(run: &Run) -> ClaimCount {
                 Verdict::Verified => count.verified += 1,
                 Verdict::NotObserved => count.not_observed += 1,
                 Verdict::Violated => count.violated += 1,
-                Verdict::Inconclusive => count.inconclusive += 1,
+                Verdict::Inconclusive => {
+                    count.inconclusive += 1;
+                    count.excused += u64::from(strategy.is_exposed());
+                }
                 Verdict::NotApplicable => count.not_applicable += 1,
             }
         }
@@ -222,8 +227,18 @@ fn claims(run: &Run, count: ClaimCount, details: Details, page: &mut Page) {
         ink(count.inconclusive, Ink::Doubtful),
         format!("{}\u{a0}inconclusive", number::count(count.inconclusive)),
     );
+    if count.excused > 0 {
+        line.push(
+            Ink::Faint,
+            format!(
+                " ({}\u{a0}of a canary\u{a0}†, found broken as it should be)",
+                number::count(count.excused)
+            ),
+        );
+    }
     field("claims", line, page);
-    // These decide the exit code, so they are named: the violated ones first, and all of them.
+    // These decide the exit code, but for those of canaries, so they are named: the violated ones first,
+    // and all of them.
     decisive(run, Verdict::Violated, usize::MAX, page);
     decisive(
         run,
@@ -246,7 +261,8 @@ fn decisive(run: &Run, verdict: Verdict, most: usize, page: &mut Page) {
                 }
                 shown += 1;
                 let mut line = Line::of(Ink::Plain, "  ").with(ink, sign).plain(" ");
-                line.push(Ink::Strong, format!("{}/{}", terminal::label(run, scenario), strategy.name));
+                let sign = if strategy.broken { " †" } else { "" };
+                line.push(Ink::Strong, format!("{}/{}{sign}", terminal::label(run, scenario), strategy.name));
                 line.push(Ink::Plain, format!(" {}@{} ({})", cell.guarantee, cell.hazard, cell.engine));
                 if let Some(limit) = cell.scope.limit.as_ref().filter(|_| verdict == Verdict::Inconclusive) {
                     line.push(Ink::Plain, format!(": {limit}"));
@@ -291,27 +307,31 @@ fn unseen(run: &Run, details: Details, page: &mut Page) {
 /// What the exit code will be, and why.
 pub fn outcome_text(outcome: Outcome, count: ClaimCount, interrupted: bool) -> String {
     let code = outcome.exit_code();
+    let open = count.inconclusive - count.excused;
     match outcome {
         Outcome::Violated => {
             format!("{code}: {}", number::of(count.violated, "claim was violated", "claims were violated"))
         }
-        Outcome::Inconclusive if count.inconclusive == 0 && count.unproven > 0 && !interrupted => {
+        Outcome::Inconclusive if open == 0 && count.unproven > 0 && !interrupted => {
             format!(
                 "{code}: no engine of this run looks at {} of your program",
                 number::of(count.unproven, "claim", "claims")
             )
         }
-        Outcome::Inconclusive if count.inconclusive == 0 => {
+        Outcome::Inconclusive if open == 0 => {
             format!("{code}: the run was interrupted before every claim had been looked at")
         }
         Outcome::Inconclusive => {
-            format!(
-                "{code}: {}",
-                number::of(count.inconclusive, "claim stayed inconclusive", "claims stayed inconclusive")
-            )
+            format!("{code}: {}", number::of(open, "claim stayed inconclusive", "claims stayed inconclusive"))
         }
         Outcome::Held if count.verified + count.not_observed == 0 => {
             format!("{code}: no claim was looked at")
+        }
+        Outcome::Held if count.excused > 0 => {
+            format!(
+                "{code}: every claim that was looked at held, but for {} of a canary †, found broken as it should be",
+                number::count(count.excused)
+            )
         }
         Outcome::Held => format!("{code}: every claim that was looked at held"),
     }

@@ -329,6 +329,7 @@ fn anomaly<'a>(anomaly: &At<'a>, guarantee: Option<&str>, problems: &mut Problem
             if step.object(problems).is_some() {
                 step.field("time_ns", problems).and_then(|field| field.whole(problems));
                 step.field("client", problems).and_then(|field| field.whole(problems));
+                step.optional("role").and_then(At::not_null).and_then(|field| field.filled(problems));
                 step.field("what", problems).and_then(|field| field.filled(problems));
                 if let Some(mark) = step.optional("mark").and_then(At::not_null)
                     && !matches!(mark.value.as_u64(), Some(1 | 2))

@@ -216,8 +216,9 @@ pub enum Outcome {
     Held,
     /// A claim was violated.
     Violated,
-    /// A claim stayed inconclusive, or the run was cut short before it had looked at all of them, or
-    /// none of its engines looks at something that a user's program claims.
+    /// A claim stayed inconclusive, and not only because a canary is as broken as it should be; or the
+    /// run was cut short before it had looked at all of them, or none of its engines looks at something
+    /// that a user's program claims.
     Inconclusive,
 }
 
@@ -242,6 +243,20 @@ impl StrategyRun {
         self.claims.iter().copied().filter(|claim| !seen(claim)).collect()
     }
 
+    /// Whether this is a canary of the catalogue that did what it is there for: it was seen to break
+    /// something, as it should. What it cannot be asked because of that, such as mutual exclusion of a
+    /// lock that nobody ever gets, is no open question.
+    pub fn is_exposed(&self) -> bool {
+        let seen_broken = |cell: &Cell| !cell.claimed && cell.verdict == Verdict::Violated;
+        self.origin == Origin::BuiltIn && self.broken && self.verdicts.iter().any(seen_broken)
+    }
+
+    /// Whether a claim stayed inconclusive that somebody may rely on.
+    fn is_open(&self) -> bool {
+        let open = |cell: &Cell| cell.claimed && cell.verdict == Verdict::Inconclusive;
+        !self.is_exposed() && self.verdicts.iter().any(open)
+    }
+
     /// Whether this is a user's own program of whose claims one was not looked at. Its author asked
     /// about every one of them; what tearproof claims of its own strategies nobody asked.
     pub fn is_unproven(&self) -> bool {
@@ -253,18 +268,12 @@ impl Run {
     /// Whether the claims held. What nobody claims does not count; and what a user's own program
     /// claims and nobody looked at did not hold, as far as anyone knows.
     pub fn outcome(&self) -> Outcome {
-        let claimed = || {
-            self.scenarios
-                .iter()
-                .flat_map(|scenario| &scenario.strategies)
-                .flat_map(|strategy| &strategy.verdicts)
-                .filter(|cell| cell.claimed)
-        };
-        if claimed().any(|cell| cell.verdict == Verdict::Violated) {
+        let strategies = || self.scenarios.iter().flat_map(|scenario| &scenario.strategies);
+        let broken = |cell: &Cell| cell.claimed && cell.verdict == Verdict::Violated;
+        if strategies().any(|strategy| strategy.verdicts.iter().any(broken)) {
             Outcome::Violated
         } else if self.interrupted
-            || claimed().any(|cell| cell.verdict == Verdict::Inconclusive)
-            || self.scenarios.iter().flat_map(|scenario| &scenario.strategies).any(StrategyRun::is_unproven)
+            || strategies().any(|strategy| strategy.is_open() || strategy.is_unproven())
         {
             Outcome::Inconclusive
         } else {
@@ -307,5 +316,49 @@ mod tests {
         assert_eq!(run(Origin::Command, false).outcome(), Outcome::Inconclusive);
         assert_eq!(run(Origin::Command, true).outcome(), Outcome::Held);
         assert_eq!(run(Origin::BuiltIn, false).outcome(), Outcome::Held);
+    }
+
+    /// A built-in strategy whose claim stayed inconclusive, and of which something else has this verdict.
+    fn open(broken: bool, other: Verdict) -> Run {
+        let mut run = run(Origin::BuiltIn, true);
+        let strategy = &mut run.scenarios[0].strategies[0];
+        strategy.broken = broken;
+        strategy.verdicts[0].verdict = Verdict::Inconclusive;
+        let guarantee = Guarantee::Progress;
+        strategy.verdicts.push(Cell {
+            guarantee,
+            claimed: false,
+            verdict: other,
+            ..strategy.verdicts[0].clone()
+        });
+        run
+    }
+
+    #[test]
+    fn what_a_canary_leaves_open_because_it_is_broken_is_no_open_question() {
+        assert_eq!(open(true, Verdict::Violated).outcome(), Outcome::Held);
+    }
+
+    #[test]
+    fn what_anybody_else_leaves_open_is_an_open_question() {
+        assert_eq!(open(false, Verdict::Violated).outcome(), Outcome::Inconclusive);
+        // A canary that was not seen to break anything may simply not have run.
+        for other in [Verdict::NotObserved, Verdict::Verified, Verdict::Inconclusive] {
+            assert_eq!(open(true, other).outcome(), Outcome::Inconclusive);
+        }
+        let mut own = open(true, Verdict::Violated);
+        own.scenarios[0].strategies[0].origin = Origin::Command;
+        assert_eq!(own.outcome(), Outcome::Inconclusive);
+        // Nor does one canary speak for another one.
+        let mut two = open(true, Verdict::Violated);
+        two.scenarios[0].strategies.extend(open(true, Verdict::NotObserved).scenarios.remove(0).strategies);
+        assert_eq!(two.outcome(), Outcome::Inconclusive);
+    }
+
+    #[test]
+    fn a_canary_that_breaks_what_it_claims_fails_the_run() {
+        let mut run = open(true, Verdict::Violated);
+        run.scenarios[0].strategies[0].verdicts[1].claimed = true;
+        assert_eq!(run.outcome(), Outcome::Violated);
     }
 }

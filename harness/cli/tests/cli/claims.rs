@@ -72,6 +72,49 @@ fn a_claim_of_ones_own_that_no_engine_looks_at_is_no_success() {
 }
 
 #[test]
+fn what_a_canary_leaves_open_because_it_is_stuck_does_not_fail_the_run() {
+    let place = Place::new();
+    let finished = place.run(&["run", "run-lock-reuse", "--budget", "2s"]);
+    let shown = finished.stdout();
+    assert!(shown.contains("?  run-lock-reuse/lock-pid-only † mutual-exclusion@concurrency"), "{shown}");
+    assert!(shown.contains("found broken as it should be"), "{shown}");
+    assert_eq!(finished.code(), 0, "{shown}{}", finished.stderr());
+}
+
+#[test]
+fn a_stuck_lock_of_ones_own_leaves_its_claim_open() {
+    let place = Place::new();
+    place.file(
+        "mine.toml",
+        r#"
+name    = "mine"
+summary = "a test"
+source  = "a test"
+strategies = ["mine"]
+[state]
+file   = "active.lock"
+object = "lock"
+[[client]]
+role  = "command"
+count = 2
+does  = { acquire = 1 }
+[strategy.mine]
+acquire = ["false"]
+release = ["true"]
+fail_codes = [1]
+claims = ["mutual-exclusion@concurrency"]
+"#,
+    );
+    let finished = place.run(&["run", "mine.toml", "--budget", "1s"]);
+    assert_eq!(finished.code(), 3, "{}{}", finished.stdout(), finished.stderr());
+    assert!(
+        finished.stdout().contains("exit        3: 1 claim stayed inconclusive"),
+        "{}",
+        finished.stdout()
+    );
+}
+
+#[test]
 fn a_claim_that_says_nothing_of_the_object_is_refused() {
     let place = Place::new();
     let mine = "write  = [\"cp\", \"{value_file}\", \"{path}\"]\nclaims = [\"no-lost-updates@concurrency\"]";
