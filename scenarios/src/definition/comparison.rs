@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use tearproof_core::claim::{Claim, Hazard};
 use tearproof_core::object::{Object, Operation};
 use tearproof_core::scenario::ProgramForm;
 use tearproof_core::strategy::StrategyInfo;
@@ -176,6 +177,21 @@ impl Comparison<'_> {
                     Mistake::at(own.name.clone(), format!("`{name}` is a built-in strategy already"))
                         .label("hides the built-in one")
                         .help(format!("give it a name of its own, for example `my-{name}`")),
+                );
+            }
+            let endangered = |claim: &&Claim| claim.guarantee.is_endangered_by(claim.hazard);
+            if let Some(claim) = own.program.claims.iter().find(|claim| !endangered(claim)) {
+                let endangering =
+                    Hazard::ALL.iter().filter(|&&hazard| claim.guarantee.is_endangered_by(hazard));
+                let could: Vec<String> =
+                    endangering.map(|hazard| format!("`{}@{hazard}`", claim.guarantee)).collect();
+                self.report.add(
+                    Mistake::at(
+                        own.name.clone(),
+                        format!("`{name}` claims `{claim}`, which nothing can break there"),
+                    )
+                    .label("nobody could look at it")
+                    .help(format!("what it can claim is {}", could.join(", "))),
                 );
             }
             if let Some(object) = self.state.and_then(|state| state.object.as_ref()) {

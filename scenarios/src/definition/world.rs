@@ -125,6 +125,24 @@ pub(super) fn require(section: Option<&Section<'_>>, object: Option<Object>, rep
     let known: Vec<(&str, Hazard)> = Hazard::ALL.iter().map(|&value| (value.name(), value)).collect();
     let example = "hazards = [\"concurrency\", \"kill\"]";
     let hazards = section.and_then(|section| names(section, "hazards", "hazard", example, &known, report));
+    // Under these hazards nothing could break it, so that it would be required of nobody.
+    for guarantee in guarantees.iter().flatten() {
+        let Some(listed) = hazards.as_ref().filter(|listed| !listed.is_empty()) else { continue };
+        let endangers = |hazard: Hazard| guarantee.value.is_endangered_by(hazard);
+        if !listed.iter().any(|hazard| endangers(hazard.value)) {
+            let under: Vec<&str> = listed.iter().map(|hazard| hazard.value.name()).collect();
+            let endangering: Vec<&str> =
+                Hazard::ALL.iter().filter(|&&hazard| endangers(hazard)).map(|hazard| hazard.name()).collect();
+            report.add(
+                Mistake::at(
+                    guarantee.span.clone(),
+                    format!("nothing can break `{}` under {}", guarantee.value, under.join(", ")),
+                )
+                .label("would be required of nobody")
+                .help(format!("add to `hazards` what can: {}", endangering.join(", "))),
+            );
+        }
+    }
     let values = |list: Vec<At<Guarantee>>| list.into_iter().map(|at| at.value).collect();
     Require {
         guarantees: guarantees.map_or_else(

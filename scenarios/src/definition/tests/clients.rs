@@ -149,6 +149,14 @@ fn the_world_before_and_what_must_hold_fit_the_object() {
     15:12 unknown hazard `flood` (no such hazard)
         there are: concurrency, pause, kill, power-loss, io-error
     "#);
+    insta::assert_snapshot!(told(&format!("{RIGHT}[require]\nguarantees = ['atomic-reads', 'errors-reported', 'durability']\nhazards = ['concurrency', 'pause']\n")), @"
+    14:31 nothing can break `errors-reported` under concurrency, pause (would be required of nobody)
+        add to `hazards` what can: io-error
+    14:50 nothing can break `durability` under concurrency, pause (would be required of nobody)
+        add to `hazards` what can: kill, power-loss
+    ");
+    let fits = "[require]\nguarantees = ['errors-reported']\nhazards = ['concurrency', 'io-error']\n";
+    assert_eq!(accept(&format!("{RIGHT}{fits}")).require.claims().len(), 1);
     let text = accept(&format!("{RIGHT}[before]\nstate = \"present\\n\"\n"));
     assert_eq!(text.before.state, StateBefore::Text("present\n".into()));
 }

@@ -169,6 +169,10 @@ fn a_claim_names_a_guarantee_and_a_hazard() {
     15:65 `progress@kill` is claimed twice (again)
         once is enough
     "#);
+    insta::assert_snapshot!(told(&with_store("worker = ['a']\nclaims = ['errors-reported@kill']")), @"
+    13:11 `store` claims `errors-reported@kill`, which nothing can break there (nobody could look at it)
+        what it can claim is `errors-reported@io-error`
+    ");
 }
 
 #[test]
