@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use textwrap::{WordSeparator, WordSplitter};
 
 /// Why a command did not do its work.
 #[derive(Debug)]
@@ -63,13 +64,7 @@ impl Failure {
     pub fn report(self, color: bool) -> ExitCode {
         match self {
             Self::Usage(diagnostic) => {
-                let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-                let mut text = String::new();
-                let handler = GraphicalReportHandler::new_themed(theme).with_width(100);
-                if handler.render_report(&mut text, &*diagnostic).is_err() {
-                    text = diagnostic.to_string();
-                }
-                eprintln!("{text}");
+                eprintln!("{}", rendered(&*diagnostic, color));
                 ExitCode::from(2)
             }
             Self::Environment(error) => {
@@ -84,6 +79,21 @@ impl Failure {
     }
 }
 
+/// A diagnostic as it is printed. Lines break at spaces alone: a name that goes on in the next line is
+/// neither found nor copied.
+fn rendered(diagnostic: &dyn Diagnostic, color: bool) -> String {
+    let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_width(100)
+        .with_word_separator(WordSeparator::AsciiSpace)
+        .with_word_splitter(WordSplitter::NoHyphenation);
+    let mut text = String::new();
+    match handler.render_report(&mut text, diagnostic) {
+        Ok(()) => text,
+        Err(_) => diagnostic.to_string(),
+    }
+}
+
 /// What the system said, without the name of the temporary file that it was said of.
 pub fn bare(error: &io::Error) -> String {
     let text = error.to_string();
@@ -93,5 +103,26 @@ pub fn bare(error: &io::Error) -> String {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::Environment(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_names_breaks_between_names() {
+        let names: Vec<String> =
+            (0..40).map(|number| format!("lock-stale-unlink/{number}-guarded")).collect();
+        let Failure::Usage(diagnostic) =
+            Failure::usage("no such name", format!("there are: {}", names.join(", ")))
+        else {
+            unreachable!("bad usage is bad usage")
+        };
+        let text = rendered(&*diagnostic, false);
+        assert!(text.lines().count() > 5, "{text}");
+        for name in &names {
+            assert!(text.lines().any(|line| line.contains(name)), "{name} is broken in:\n{text}");
+        }
     }
 }
