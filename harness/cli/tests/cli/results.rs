@@ -114,15 +114,23 @@ fn the_python_store_shows_its_own_message_and_its_atomic_form_holds() {
     }
     let place = Place::new();
     let definition = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/adapters/progress-python.toml");
-    let finished = place.run(&["run", definition, "--budget", "12s", "--full"]);
-    assert!(matches!(finished.code(), 0 | 1), "{}{}", finished.stdout(), finished.stderr());
-    let run = place.run_json();
-    assert!(run.to_string().contains("Expecting value: line 1 column 1 (char 0)"), "{run:#}");
-    assert_eq!(anomalies(&run, "as-found", "atomic-reads", "concurrency"), ["torn-read"]);
-    for form in ["atomic", "atomic-unique"] {
-        let cell = format!("progress-python {form} atomic-reads@concurrency");
-        assert_eq!(verdict(&run, &cell).as_deref(), Some("not-observed"), "{form}");
+    let mut shown = false;
+    // On a busy machine an interpreter may need most of the time to start.
+    for budget in ["12s", "30s", "90s"] {
+        let finished = place.run(&["run", definition, "--budget", budget, "--full"]);
+        assert!(matches!(finished.code(), 0 | 1), "{}{}", finished.stdout(), finished.stderr());
+        let run = place.run_json();
+        for form in ["atomic", "atomic-unique"] {
+            let cell = format!("progress-python {form} atomic-reads@concurrency");
+            assert_eq!(verdict(&run, &cell).as_deref(), Some("not-observed"), "{form}");
+        }
+        shown = run.to_string().contains("Expecting value: line 1 column 1 (char 0)")
+            && anomalies(&run, "as-found", "atomic-reads", "concurrency") == ["torn-read"];
+        if shown {
+            break;
+        }
     }
+    assert!(shown, "the store as it was found never showed an empty file");
 }
 
 #[test]
