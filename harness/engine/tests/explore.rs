@@ -114,6 +114,19 @@ impl Player {
                 let Some(fd) = &files[one] else { return Err(Errno::BADF) };
                 return rustix::io::write(fd, text.as_bytes()).map(|written| written.to_string());
             }
+            // Two pages of letters, which are written and read page by page.
+            b'W' => {
+                let text = [b'a' + self.context.client as u8; 8192];
+                let Some(fd) = &files[one] else { return Err(Errno::BADF) };
+                return rustix::io::pwrite(fd, &text, 0).map(|written| written.to_string());
+            }
+            b'R' => {
+                let Some(fd) = &files[one] else { return Err(Errno::BADF) };
+                let mut buffer = [0; 8192];
+                let read = rustix::io::pread(fd, &mut buffer, 0)?;
+                let at = |place: usize| char::from(*buffer[..read].get(place).unwrap_or(&b'-'));
+                return Ok(format!("{read} bytes, {}{}", at(0), at(4096)));
+            }
             b'p' => {
                 let text = format!("CLIENT+{}", self.context.client);
                 let Some(fd) = &files[one] else { return Err(Errno::BADF) };
@@ -338,6 +351,9 @@ fn clients_that_are_killed_or_suspended_come_to_the_same_outcomes() {
                 "x2 p2 u2|x2 s2",
                 "o0 S0 p0|o0 T0 p0",
                 "n0 p0|o0 F0 z0",
+                "o0 W0|o0 R0",
+                "o0 W0|o0 w0 s0",
+                "n2 W2|o2 W2",
             ][..],
         ),
         (Hazard::Pause, &["x2 u2|d5 s2", "i2 u2|d1 e2 d9 e2", "o0 F0 p0 U0|d3 o0 F0 r0", "d2 x2|d3 x2"][..]),
@@ -353,6 +369,22 @@ fn clients_that_are_killed_or_suspended_come_to_the_same_outcomes() {
         let outcomes = |hazard| run(script, hazard, Reduction::Optimal, 60_000).expect("few").outcomes;
         assert!(outcomes(Hazard::Concurrency).len() < outcomes(hazard).len(), "{script}");
     }
+}
+
+/// The kernel ends a write between two pages when its process is killed, and within a page never.
+fn a_writer_that_is_killed_between_two_pages_leaves_the_first() {
+    let sizes = |hazard| -> Vec<usize> {
+        let ran = run("n2 W2", hazard, Reduction::Optimal, 1000).expect("few");
+        let size = |outcome: &String| outcome.matches('b').count();
+        let sizes: BTreeSet<usize> = ran.outcomes.iter().map(size).collect();
+        sizes.into_iter().collect()
+    };
+    assert_eq!(sizes(Hazard::Kill), [0, 4096, 8192]);
+    assert_eq!(sizes(Hazard::Concurrency), [8192]);
+    // What is overwritten within a page is whole or not there.
+    let within = run("o0 p0", Hazard::Kill, Reduction::Optimal, 1000).expect("few");
+    let torn = |outcome: &&String| outcome.contains("CLIE") && !outcome.contains("CLIENT+1");
+    assert_eq!(within.outcomes.iter().find(torn), None);
 }
 
 fn generated_programs_come_to_the_same_outcomes() {
@@ -400,11 +432,15 @@ fn main() -> ExitCode {
         }
         _ => {}
     }
-    let tests: [(&str, fn()); 4] = [
+    let tests: [(&str, fn()); 5] = [
         ("locks_files_and_names_in_small_programs", locks_files_and_names_in_small_programs),
         (
             "clients_that_are_killed_or_suspended_come_to_the_same_outcomes",
             clients_that_are_killed_or_suspended_come_to_the_same_outcomes,
+        ),
+        (
+            "a_writer_that_is_killed_between_two_pages_leaves_the_first",
+            a_writer_that_is_killed_between_two_pages_leaves_the_first,
         ),
         ("generated_programs_come_to_the_same_outcomes", generated_programs_come_to_the_same_outcomes),
         ("two_writers_of_five_calls_and_a_reader_of_three", two_writers_of_five_calls_and_a_reader_of_three),

@@ -8,7 +8,9 @@
 //! search has it come earlier; when the victim has finished, it does nothing: that is the execution
 //! without it. A killed client gives back what its descriptors hold, and others can see that it is
 //! gone; its next steps count as waited for, so that they are tried before the kill. The kernel
-//! finishes a page that it is writing first, so a kill waits for the second part of a write.
+//! looks for signals that kill before each page that it writes (`generic_perform_write`,
+//! `iomap_write_iter`), and finishes the page: so a write that goes over a page boundary can end there,
+//! between its two parts, and leaves the first; a kill within a page waits for the second part.
 //!
 //! **A pause** lets time pass while the victim stands still, and matters only where somebody lets
 //! time pass. So it has no step of its own: a sleep that would end only when nobody else can go on
@@ -19,11 +21,11 @@
 //! changing anything, as between two rounds of polling, would only be a shorter pause: it goes on
 //! after somebody has changed something, until more time passes, and when nobody else can go on.
 //!
-//! Not covered: a kill in the middle of a write of several pages, between two of them.
+//! Not covered: a kill at another page boundary of a write of more than two pages than that at which
+//! it is divided.
 
 use smallvec::SmallVec;
 
-use super::perform::Half;
 use super::tree::digest;
 use super::{Act, Arena, ArenaError, Deed, Pending, State};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
@@ -259,13 +261,14 @@ impl Arena<'_> {
         self.fates.iter().flat_map(move |fate| fate.silenced.iter().map(move |&thread| of(fate, thread)))
     }
 
+    /// Whether a process is in the middle of writing to a page.
     fn is_writing(&self, process: usize) -> bool {
         self.threads.iter().any(|thread| {
             let half = match &thread.state {
                 State::AtGate(Pending { half, .. }) => half.as_ref(),
                 _ => None,
             };
-            thread.process == process && half.is_some_and(|half| !matches!(half, Half::Read { .. }))
+            thread.process == process && half.is_some_and(|half| !half.can_be_the_end())
         })
     }
 
@@ -298,6 +301,16 @@ impl Arena<'_> {
             for file in self.processes[victim].descriptors.take() {
                 self.forget(victim, file, &mut footprint);
             }
+            // The write that it was in the middle of ends here.
+            let threads = &self.threads;
+            self.gates.retain(|(inode, holder)| {
+                let goes_on = threads[*holder].process != victim;
+                if !goes_on {
+                    footprint
+                        .push(Access { object: inode.object(ObjectKind::WriteGate), mode: Mode::Release });
+                }
+                goes_on
+            });
             self.kill(victim)?;
             self.fates[at].struck = Some(self.steps);
             self.fates[at].silenced = unfinished;

@@ -54,6 +54,17 @@ pub enum Half {
     },
 }
 
+impl Half {
+    /// Whether somebody who is killed now ends here. The kernel looks for signals that kill before each
+    /// page that it writes, and finishes the page. Of a read nobody sees anything.
+    pub const fn can_be_the_end(&self) -> bool {
+        match self {
+            Self::Read { .. } => true,
+            Self::Write { position, done, .. } => (*position + *done as u64).is_multiple_of(PAGE),
+        }
+    }
+}
+
 /// How a step ends for the client.
 #[derive(Debug)]
 pub enum Ending {
