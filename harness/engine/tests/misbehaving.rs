@@ -40,7 +40,8 @@ const CASES: &[(&str, Option<&str>)] = &[
     ("exits", Some("ended by itself")),
     ("panics", Some("this client is out of order")),
     ("aborts", Some("SIGABRT")),
-    ("dies at start", Some("could not install its gate")),
+    ("dies at start", Some("could not install its gate and ended (exit status: 7)")),
+    ("is killed at start", Some("could not install its gate and ended (signal: 9 (SIGKILL))")),
     ("is killed", Some("SIGKILL")),
     ("kills another one", Some("was killed at its gate")),
     ("forks a daemon", Some("started another process")),
@@ -51,12 +52,16 @@ const CASES: &[(&str, Option<&str>)] = &[
     ("ignores signals", None),
     ("closes everything", None),
     ("has few descriptors", None),
-    ("has too many files open", Some("opening a file for a client")),
+    ("has many files open", None),
+    ("has too many files open", Some("it may have 3000 open files")),
 ];
 /// The execution in which it does so: something was judged by then.
 const THEN: u32 = 3;
 /// A case that takes longer hangs. Clients are given up after five seconds, each time.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Files that whoever runs a case may have open, as usual and at most.
+const USUAL_LIMIT: u64 = 1024;
+const HARD_LIMIT: u64 = 3000;
 const MARK: &str = "TEARPROOF_MISBEHAVING";
 
 const INFO: StrategyInfo = StrategyInfo {
@@ -187,13 +192,23 @@ fn misbehave(how: &str, file: &Path, kept: &mut Vec<OwnedFd>) {
             }
             kept.clear();
         }
+        "has many files open" => {
+            // All that it may, which is what the limit was before the supervisor raised its own.
+            while kept.len() < 2 * USUAL_LIMIT as usize {
+                match open() {
+                    Ok(one) => kept.push(one),
+                    Err(_) => break,
+                }
+            }
+            assert!(kept.len() < USUAL_LIMIT as usize, "the limit is not that of clients");
+            kept.clear();
+        }
         "has too many files open" => {
-            // More than a supervisor with the usual limit can have: it has all of them, too.
-            let limit = rustix::process::getrlimit(Resource::Nofile);
-            let limit = Rlimit { current: limit.maximum, ..limit };
+            // More than a supervisor can have at all: it has all of them, too, and some of its own.
+            let limit = Rlimit { current: Some(HARD_LIMIT), maximum: Some(HARD_LIMIT) };
             rustix::process::setrlimit(Resource::Nofile, limit).expect("what is allowed");
-            while kept.len() < 2000 {
-                kept.push(open().expect("a limit that is far away"));
+            while let Ok(one) = open() {
+                kept.push(one);
             }
         }
         _ => {}
@@ -207,6 +222,9 @@ impl Strategies for Ways {
         let worker = std::env::args().nth(1).is_some_and(|role| role == "worker");
         if worker && name == "dies at start" {
             std::process::exit(7);
+        }
+        if worker && name == "is killed at start" {
+            rustix::process::kill_process(rustix::process::getpid(), Signal::KILL).expect("oneself");
         }
         Some(Box::leak(Box::new(Misbehaving { how: name.to_owned() })))
     }
@@ -445,8 +463,7 @@ fn main() -> ExitCode {
         }
         Some("case") => {
             let mut next = || arguments.next().expect("which case and where");
-            let limit = rustix::process::getrlimit(Resource::Nofile);
-            let usual = Rlimit { current: Some(1024), ..limit };
+            let usual = Rlimit { current: Some(USUAL_LIMIT), maximum: Some(HARD_LIMIT) };
             rustix::process::setrlimit(Resource::Nofile, usual).expect("a lower limit");
             run_case(&next(), Path::new(&next()));
             return ExitCode::SUCCESS;

@@ -17,6 +17,7 @@ mod facilities;
 mod fates;
 pub mod gate;
 mod ledger;
+mod open_files;
 mod orders;
 mod reach;
 mod recount;

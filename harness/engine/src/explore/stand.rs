@@ -13,6 +13,7 @@ use super::arena::{Arena, ArenaError, Launch};
 use super::bench::Bench;
 use super::explorer::Replayed;
 use super::fates;
+use super::open_files::OpenFiles;
 use super::search::Trace;
 use super::search::schedule::{Replayed as Rerun, replay as rerun};
 use super::system::ThreadId;
@@ -98,6 +99,7 @@ impl Stand<'_, '_> {
             interrupt: surroundings.interrupt,
             watchdog: Watchdog::begin(),
             hang: HANG,
+            open_files: OpenFiles::raise(),
             age_of_world_ns: if expired { plan.scenario.stress.lease.as_nanos() as u64 * 5 / 4 } else { 0 },
         };
         // Children run where their parent does.

@@ -11,6 +11,7 @@ use super::descriptors::Descriptors;
 use super::tree::Inode;
 use super::{Arena, ArenaError, State};
 use crate::explore::gate::{ClientMemory, Listener, Notification, ReceiveError, silence_vdso};
+use crate::explore::open_files::OpenFiles;
 use crate::explore::system::ThreadId;
 use crate::explore::watchdog::Watchdog;
 use crate::process::{Executable, Interrupt};
@@ -33,6 +34,8 @@ pub struct Launch<'s> {
     pub watchdog: Watchdog,
     /// How long a client may stay away from the gate.
     pub hang: Duration,
+    /// The limit on open files, which is not the clients'.
+    pub(in crate::explore) open_files: OpenFiles,
     /// How old what is there at the start looks, in nanoseconds.
     pub age_of_world_ns: u64,
 }
@@ -216,7 +219,11 @@ impl Arena<'_> {
             .current_dir(&self.specification.root)
             .process_group(0);
         let mut child = command.spawn().map_err(failed())?;
-        let fetched = self.fetch(index, &mut child);
+        let spared = launch.open_files.spare(rustix::process::Pid::from_child(&child));
+        let fetched = self.fetch(index, &mut child).and_then(|fetched| {
+            spared.map_err(failed())?;
+            Ok(fetched)
+        });
         match fetched {
             Ok((pidfd, listener, memory)) => Ok(Process {
                 base: line.base().load(Ordering::SeqCst),
@@ -256,10 +263,15 @@ impl Arena<'_> {
                 0 => {}
                 number => break number - 1,
             }
-            if child.try_wait().map_err(failed())?.is_some() {
+            if let Some(status) = child.try_wait().map_err(failed())? {
                 return Err(ArenaError::Client(format!(
-                    "client process {index} could not install its gate: {}",
-                    self.launch.complaints()
+                    "client process {index} ({}) could not install its gate and ended ({status}): {} (hint: \
+                     `tearproof doctor` says what this machine allows)",
+                    self.specification.processes[index].strategy,
+                    match self.launch.complaints() {
+                        said if said.is_empty() => "it said nothing".to_owned(),
+                        said => said,
+                    }
                 )));
             }
             if begun.elapsed() > self.launch.hang {

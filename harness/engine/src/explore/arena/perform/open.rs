@@ -15,6 +15,7 @@ use crate::explore::arena::locks::Owner;
 use crate::explore::arena::tree::{Destination, Kind, digest};
 use crate::explore::arena::{Arena, ArenaError};
 use crate::explore::gate::{Answer, At};
+use crate::explore::open_files::exhausted;
 
 impl Arena<'_> {
     pub(super) fn open(
@@ -42,7 +43,7 @@ impl Arena<'_> {
         if let Err(errno @ (libc::EMFILE | libc::ENFILE)) = opened {
             // Whether the client's own table is full shows when it is handed the descriptor.
             let source = io::Error::from_raw_os_error(errno);
-            return Err(ArenaError::environment("opening a file for a client")(source));
+            return Err(ArenaError::environment(exhausted())(source));
         }
         let creates = flags & libc::O_CREAT != 0;
         let truncates = flags & libc::O_TRUNC != 0 && flags & libc::O_ACCMODE != libc::O_RDONLY;
