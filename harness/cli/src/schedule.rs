@@ -261,7 +261,7 @@ impl Clock {
     /// How long the next piece may take, where so many are worked on at the same time.
     pub fn next_share(&mut self, at_once: u32) -> Duration {
         let remaining = self.budget.saturating_sub(self.begun.elapsed());
-        let share = remaining.min(remaining * at_once / self.left.max(1));
+        let share = remaining.min(remaining.saturating_mul(at_once) / self.left.max(1));
         self.left = self.left.saturating_sub(1);
         share
     }
@@ -279,6 +279,14 @@ mod tests {
         assert_eq!(meant_for(Object::Register, vec![linearizable]), [linearizable]);
         assert_eq!(meant_for(Object::Set, vec![linearizable, kept]), [linearizable, kept]);
         assert_eq!(meant_for(Object::Register, vec![linearizable, kept]), [linearizable]);
+    }
+
+    #[test]
+    fn a_budget_without_end_is_divided_as_well() {
+        let mut clock = Clock::start(Duration::MAX, 7);
+        for _ in 0..7 {
+            assert!(clock.next_share(4) > Duration::from_secs(1 << 32));
+        }
     }
 
     fn comparison() -> Scenario {

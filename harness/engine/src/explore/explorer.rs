@@ -8,7 +8,7 @@
 //! all operations, and the verdict says what they may have missed.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tearproof_core::plan::Plan;
 use tearproof_core::verdict::{Findings, Step as Line};
@@ -48,7 +48,7 @@ pub fn explore(plan: &Plan, root: &StateRoot, surroundings: &mut Surroundings<'_
     let plan = scaled(plan);
     let all = fates::of_plan(&plan);
     for (fates, number) in all.iter().zip(1..) {
-        let end = begun + budget * number / all.len() as u32;
+        let end = after(begun, budget.saturating_mul(number) / all.len() as u32);
         let reached = deepen(&plan, fates, end, root, surroundings, &mut ledger, &mut problems);
         let over = reached.is_over() || is_enough(&ledger, surroundings);
         reach = Some(reach.map_or(reached.clone(), |before| before.together_with(reached)));
@@ -109,6 +109,12 @@ fn deepen(
         }
     }
     reach
+}
+
+/// That much later; a century, where the clock cannot say it.
+fn after(begun: Instant, time: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+    begun + time.min(CENTURY)
 }
 
 /// Whether nothing is left that anybody wants to know.
