@@ -5,7 +5,7 @@
 //! found: its processes by a mark in their environment, which they inherit, its files in a
 //! directory of its own. The clients are this binary, too.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
@@ -48,6 +48,16 @@ const CASES: &[(&str, Option<&str>)] = &[
     ("takes a detour", Some("by a detour")),
     ("goes by way of where it is", Some("by a detour")),
     ("goes by way of a link", Some("by a detour")),
+    ("opens what has no name again", Some("by a detour")),
+    ("copies within the kernel", Some("copy_file_range on a file of the state directory")),
+    ("is told of changes", Some("inotify_add_watch on a file of the state directory")),
+    ("makes a pipe", Some("wanted a pipe, a socket or a device")),
+    ("makes a socket", Some("bind on a file of the state directory")),
+    ("passes a descriptor on", Some("a message with descriptors on a file of the state directory")),
+    ("changes its root", Some("a client called chroot")),
+    ("gives a name to what has none", None),
+    ("has something else take the place of a file", None),
+    ("speaks of its files to nobody", None),
     ("looks elsewhere", None),
     ("ignores signals", None),
     ("closes everything", None),
@@ -162,6 +172,78 @@ fn misbehave(how: &str, file: &Path, kept: &mut Vec<OwnedFd>) {
             std::os::unix::fs::symlink(directory, &link).expect("a link");
             std::fs::write(link.join("state"), b"detour").expect("the state");
         }
+        "opens what has no name again" => {
+            let nameless = nameless(file);
+            let own = format!("/proc/self/fd/{}", nameless.as_raw_fd());
+            std::fs::write(own, b"again").expect("a file that is open");
+        }
+        "copies within the kernel" => {
+            let directory = file.parent().expect("the state directory");
+            let source = directory.with_file_name("source");
+            std::fs::write(&source, b"from elsewhere").expect("a file");
+            let from = std::fs::File::open(source).expect("a file");
+            let into = std::fs::File::options().write(true).open(file).expect("the state");
+            rustix::fs::copy_file_range(from, None, into, None, 14).expect("a copy");
+        }
+        "is told of changes" => {
+            let watch =
+                rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::empty()).expect("inotify");
+            let about = rustix::fs::inotify::WatchFlags::MODIFY;
+            rustix::fs::inotify::add_watch(watch, file, about).expect("the state");
+        }
+        "makes a pipe" => {
+            let mode = rustix::fs::Mode::from_raw_mode(0o600);
+            let pipe = file.with_extension("pipe");
+            let made = rustix::fs::mknodat(rustix::fs::CWD, pipe, rustix::fs::FileType::Fifo, mode, 0);
+            assert_eq!(made, Err(rustix::io::Errno::PERM));
+        }
+        "makes a socket" => {
+            drop(std::os::unix::net::UnixListener::bind(file.with_extension("socket")).expect("a socket"));
+        }
+        "passes a descriptor on" => {
+            use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+            let (one, _other) = std::os::unix::net::UnixStream::pair().expect("a pair");
+            let state = open().expect("the state");
+            let fds = [state.as_raw_fd()];
+            let parts = [std::io::IoSlice::new(b"x")];
+            sendmsg::<()>(
+                one.as_raw_fd(),
+                &parts,
+                &[ControlMessage::ScmRights(&fds)],
+                MsgFlags::empty(),
+                None,
+            )
+            .expect("a message");
+        }
+        // To where it is: nothing changes, and whether it may is not what is to be told.
+        "changes its root" => drop(nix::unistd::chroot("/")),
+        "gives a name to what has none" => {
+            let nameless = nameless(file);
+            rustix::io::write(&nameless, b"nameless").expect("a file");
+            let own = format!("/proc/self/fd/{}", nameless.as_raw_fd());
+            let named = file.with_extension("named");
+            let flags = rustix::fs::AtFlags::SYMLINK_FOLLOW;
+            rustix::fs::linkat(rustix::fs::CWD, own, rustix::fs::CWD, &named, flags).expect("a name");
+            assert_eq!(std::fs::read(&named).expect("a file"), b"nameless");
+            assert_eq!(std::fs::metadata(named).expect("a file").len(), 8);
+        }
+        "has something else take the place of a file" => {
+            let mut state = open().expect("the state");
+            let elsewhere = std::fs::File::create("/dev/null").expect("a device");
+            rustix::io::dup2(&elsewhere, &mut state).expect("a descriptor");
+            rustix::io::write(&state, b"into the void").expect("a device");
+            let text = std::fs::read(file).expect("the state");
+            assert!(text == b"old" || text == b"new", "{text:?}");
+        }
+        "speaks of its files to nobody" => {
+            use std::io::IsTerminal;
+            let state = std::fs::File::open(file).expect("the state");
+            assert!(!state.is_terminal());
+            let mut value = [0; 8];
+            let absent = rustix::fs::getxattr(file, "user.absent", &mut value);
+            assert!(absent.is_err());
+            rustix::fs::statfs(file).expect("the state");
+        }
         "looks elsewhere" => {
             let directory = file.parent().expect("the state directory");
             std::fs::write(directory.with_file_name("elsewhere"), b"").expect("a file");
@@ -213,6 +295,14 @@ fn misbehave(how: &str, file: &Path, kept: &mut Vec<OwnedFd>) {
         }
         _ => {}
     }
+}
+
+/// A file in the state directory that has no name.
+fn nameless(file: &Path) -> OwnedFd {
+    use rustix::fs::{Mode, OFlags};
+    let directory = file.parent().expect("the state directory");
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    rustix::fs::open(directory, flags, Mode::from_raw_mode(0o600)).expect("a file without a name")
 }
 
 struct Ways;

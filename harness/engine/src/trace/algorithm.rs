@@ -233,6 +233,7 @@ fn text_of(record: &Record, naming: &Naming) -> Option<String> {
         }
         Call::Map { shared: true, .. } => format!("map {file} into memory, shared"),
         Call::ChangeDirectory { .. } => format!("go to the directory {file} (chdir)"),
+        Call::MakeNode { .. } | Call::Attribute { .. } => format!("{} {file}", record.name),
         Call::Other { .. } => match record.name {
             "fcntl" => return None,
             "sync" => "sync all file systems".to_owned(),

@@ -321,6 +321,7 @@ impl Tracer<'_> {
             }
             Call::Symlink { at, .. }
             | Call::Unlink { at, .. }
+            | Call::MakeNode { at, .. }
             | Call::MakeDirectory { at, .. }
             | Call::ReadLink { at, .. } => path(at, false),
             Call::Access { at, follow, .. } => path(at, *follow),
@@ -329,6 +330,7 @@ impl Tracer<'_> {
             | Call::ChangeMode { target, .. }
             | Call::ChangeOwner { target }
             | Call::SetTimes { target, .. }
+            | Call::Attribute { target, .. }
             | Call::ChangeDirectory { target } => match target {
                 Target::Fd(number) => fd(*number),
                 Target::Path(at, follow) => path(at, *follow),
@@ -353,21 +355,10 @@ impl Tracer<'_> {
     fn named_other(&self, tid: u32, raw: &Notification) -> (Option<Named>, Option<Named>) {
         let a = raw.arguments;
         let fd = |index: usize| self.names.of_descriptor(tid, a[index] as i32);
-        let path = |directory: i32, address: u64, follow: bool| {
-            let mut path = Vec::new();
-            let memory = self.memories.get(&self.threads.get(&tid)?.pid)?;
-            memory.read_text(address, &mut path).ok()?;
-            self.names.of_path(tid, &crate::explore::gate::At { directory, path }, follow)
-        };
         match raw.number {
             libc::SYS_copy_file_range | libc::SYS_splice => (fd(0), fd(2)),
             libc::SYS_sendfile => (fd(1), fd(0)),
-            libc::SYS_fcntl | libc::SYS_fsetxattr | libc::SYS_fremovexattr => (fd(0), None),
-            libc::SYS_setxattr | libc::SYS_removexattr => (path(libc::AT_FDCWD, a[0], true), None),
-            libc::SYS_lsetxattr | libc::SYS_lremovexattr => (path(libc::AT_FDCWD, a[0], false), None),
-            libc::SYS_mknodat => (path(a[0] as i32, a[1], false), None),
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_mknod => (path(libc::AT_FDCWD, a[0], false), None),
+            libc::SYS_fcntl => (fd(0), None),
             _ => (None, None),
         }
     }

@@ -96,6 +96,7 @@ impl Arena<'_> {
         if !notification.native {
             self.note_escape("a program of another architecture runs behind the gate");
         }
+        self.note_uncommon(process, &notification);
         let call = match Call::decode(&notification, &self.processes[process].memory) {
             Ok(call) => call,
             Err(error) => {

@@ -111,6 +111,7 @@ impl Arena<'_> {
             | Call::Truncate { target: Target::Fd(fd), .. }
             | Call::Stat { target: Target::Fd(fd), .. }
             | Call::ChangeMode { target: Target::Fd(fd), .. }
+            | Call::Attribute { target: Target::Fd(fd), .. }
             | Call::SetTimes { target: Target::Fd(fd), .. } => *fd,
             _ => return,
         };

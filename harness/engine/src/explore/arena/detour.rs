@@ -1,4 +1,5 @@
-//! Paths that lead into the state directory and do not look like it.
+//! Paths that lead into the state directory and do not look like it, and calls on its files that are not
+//! followed ([`Uncommon`]).
 //!
 //! Whether a call concerns the state directory is seen by how its path begins, which costs nothing. A
 //! path that is relative to some other directory, has `..` in it, or goes through a link from outside may
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::Arena;
 use super::tree::inside;
-use crate::explore::gate::{At, Call, Target};
+use crate::explore::gate::{At, Call, Notification, Target, Uncommon};
 
 impl Arena<'_> {
     /// Notes if a call that is let pass touches the state directory.
@@ -26,19 +27,44 @@ impl Arena<'_> {
         self.note_escape(&format!("a client went into the state directory by a detour, `{path}`"));
     }
 
+    /// Notes if a call touches files of the state directory, or may, in a way that is not followed.
+    pub(super) fn note_uncommon(&mut self, process: usize, notification: &Notification) {
+        // At a wrong address there is nothing; the kernel says so.
+        let Ok(Some(call)) = Uncommon::look(notification, &self.processes[process].memory) else { return };
+        let Uncommon { name, files, anyhow } = call;
+        if anyhow {
+            return self.note_escape(&format!(
+                "a client called {name}, after which it could reach files in ways that are not followed"
+            ));
+        }
+        let concerns = |file: &Target| match file {
+            Target::Fd(fd) => self.processes[process].descriptors.get(*fd).is_some(),
+            Target::Path(at, _) => self.base(process, at).is_some() || self.is_detour(process, at),
+        };
+        if files.iter().any(concerns) {
+            self.note_escape(&format!(
+                "a client used {name} on a file of the state directory, which is not followed"
+            ));
+        }
+    }
+
     fn is_detour(&self, process: usize, at: &At) -> bool {
         let path = self.as_seen_from_here(process, at);
-        // What is to be made is not there yet; its directory is.
-        let there = path.canonicalize().or_else(|_| path.parent().unwrap_or(&path).canonicalize());
         let within = |there: &Path| {
             self.roots.iter().any(|(root, _)| inside(there.as_os_str().as_bytes(), root).is_some())
         };
+        // A link to a descriptor says what it leads to even if that has no name any more.
+        if path.read_link().is_ok_and(|text| within(&text)) {
+            return true;
+        }
+        // What is to be made is not there yet; its directory is.
+        let there = path.canonicalize().or_else(|_| path.parent().unwrap_or(&path).canonicalize());
         // Who cannot be followed leads nowhere.
         there.is_ok_and(|there| within(&there))
     }
 
     /// A path of a client as a path of the supervisor.
-    fn as_seen_from_here(&self, process: usize, at: &At) -> PathBuf {
+    pub(super) fn as_seen_from_here(&self, process: usize, at: &At) -> PathBuf {
         let own = PathBuf::from(format!("/proc/{}", self.processes[process].pid()));
         let path = Path::new(OsStr::from_bytes(&at.path));
         if let Ok(rest) = path.strip_prefix("/proc/self").or_else(|_| path.strip_prefix("/proc/thread-self"))
@@ -61,6 +87,7 @@ fn paths(call: &Call) -> [Option<&At>; 2] {
         | Call::ReadLink { at, .. }
         | Call::Symlink { at, .. }
         | Call::Unlink { at, .. }
+        | Call::MakeNode { at, .. }
         | Call::MakeDirectory { at, .. } => [Some(at), None],
         Call::Rename { from, to, .. } | Call::Link { from, to, .. } => [Some(from), Some(to)],
         Call::Truncate { target, .. }
@@ -68,6 +95,7 @@ fn paths(call: &Call) -> [Option<&At>; 2] {
         | Call::ChangeMode { target, .. }
         | Call::ChangeOwner { target }
         | Call::SetTimes { target, .. }
+        | Call::Attribute { target, .. }
         | Call::ChangeDirectory { target } => match target {
             Target::Path(at, _) => [Some(at), None],
             Target::Fd(_) => [None, None],

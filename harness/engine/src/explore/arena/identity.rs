@@ -80,7 +80,7 @@ impl Arena<'_> {
             Ending::Loose(file) => self.hand_over_loose(process, notification.id, &file).map(drop),
             Ending::Answer(answer) => match self.answer(index, &notification, answer) {
                 // It has killed itself: that is seen when nothing more comes.
-                Err(_) if about == process && !self.processes[process].is_alive() => Ok(()),
+                Err(ArenaError::Client(_)) if about == process => Ok(()),
                 answered => answered,
             },
             other => Err(ArenaError::Confused(format!("{other:?} is no answer to a question"))),

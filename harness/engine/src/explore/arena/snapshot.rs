@@ -83,6 +83,8 @@ impl Snapshot {
                 let target = fs::read_link(entry.path())?;
                 let text = target.as_os_str().as_bytes().into();
                 (Content::Symlink(target), Kind::Symlink(text))
+            } else if !kind.is_file() {
+                return Err(io::Error::other(format!("{} is no file, directory or link", path.display())));
             } else {
                 (Content::File(fs::read(entry.path())?), Kind::File)
             };

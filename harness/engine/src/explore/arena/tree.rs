@@ -55,8 +55,10 @@ pub type Names = Vec<(Box<[u8]>, Inode)>;
 /// What an inode is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A regular file, or anything else without names in it.
+    /// A regular file.
     File,
+    /// A pipe, a socket or a device, which is not followed.
+    Special,
     /// A directory: names and inodes, in no order, and the directory that it is in.
     Directory(Names, Inode),
     /// A symbolic link.

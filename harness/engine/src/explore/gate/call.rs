@@ -158,6 +158,11 @@ pub enum Call {
         at: At,
         mode: u32,
     },
+    /// `mknod`: a regular file, or something special.
+    MakeNode {
+        at: At,
+        mode: u32,
+    },
     List {
         fd: i32,
     },
@@ -167,6 +172,12 @@ pub enum Call {
     },
     ChangeOwner {
         target: Target,
+    },
+    /// An extended attribute, or what `statfs` tells.
+    Attribute {
+        number: i64,
+        target: Target,
+        changes: bool,
     },
     SetTimes {
         target: Target,
@@ -292,6 +303,10 @@ impl Call {
                 Self::Open { at: at(int(0), a[1])?, flags, mode }
             }
             libc::SYS_close => Self::Close { fd: int(0) },
+            // Nothing is closed yet.
+            libc::SYS_close_range if word(2) & libc::CLOSE_RANGE_CLOEXEC != 0 => {
+                Self::Other { number: notification.number, fd: None }
+            }
             libc::SYS_close_range => Self::CloseRange { first: word(0), last: word(1), flags: word(2) },
             libc::SYS_dup => Self::Duplicate { fd: int(0), to: None, not_below: 0, close_on_exec: false },
             libc::SYS_dup3 => Self::Duplicate {
@@ -350,10 +365,30 @@ impl Call {
                 Self::Unlink { at: at(int(0), a[1])?, directory: int(2) & libc::AT_REMOVEDIR != 0 }
             }
             libc::SYS_mkdirat => Self::MakeDirectory { at: at(int(0), a[1])?, mode: word(2) },
+            libc::SYS_mknodat => Self::MakeNode { at: at(int(0), a[1])?, mode: word(2) },
             libc::SYS_getdents64 => Self::List { fd: int(0) },
             libc::SYS_fchmod => Self::ChangeMode { target: Target::Fd(int(0)), mode: word(1) },
             libc::SYS_fchmodat => {
                 Self::ChangeMode { target: Target::Path(at(int(0), a[1])?, true), mode: word(2) }
+            }
+            libc::SYS_fchmodat2 => Self::ChangeMode { target: target(int(0), a[1], int(3))?, mode: word(2) },
+            number @ (libc::SYS_setxattr | libc::SYS_removexattr) => {
+                Self::Attribute { number, target: Target::Path(here(0)?, true), changes: true }
+            }
+            number @ (libc::SYS_lsetxattr | libc::SYS_lremovexattr) => {
+                Self::Attribute { number, target: Target::Path(here(0)?, false), changes: true }
+            }
+            number @ (libc::SYS_fsetxattr | libc::SYS_fremovexattr) => {
+                Self::Attribute { number, target: Target::Fd(int(0)), changes: true }
+            }
+            number @ (libc::SYS_getxattr | libc::SYS_listxattr | libc::SYS_statfs) => {
+                Self::Attribute { number, target: Target::Path(here(0)?, true), changes: false }
+            }
+            number @ (libc::SYS_lgetxattr | libc::SYS_llistxattr) => {
+                Self::Attribute { number, target: Target::Path(here(0)?, false), changes: false }
+            }
+            number @ (libc::SYS_fgetxattr | libc::SYS_flistxattr) => {
+                Self::Attribute { number, target: Target::Fd(int(0)), changes: false }
             }
             libc::SYS_fchown => Self::ChangeOwner { target: Target::Fd(int(0)) },
             libc::SYS_fchownat => Self::ChangeOwner { target: target(int(0), a[1], int(4))? },
@@ -429,6 +464,7 @@ impl Call {
             libc::SYS_symlink => Self::Symlink { text: here(0)?.path, at: here(1)? },
             libc::SYS_unlink => Self::Unlink { at: here(0)?, directory: false },
             libc::SYS_rmdir => Self::Unlink { at: here(0)?, directory: true },
+            libc::SYS_mknod => Self::MakeNode { at: here(0)?, mode: word(1) },
             libc::SYS_mkdir => Self::MakeDirectory { at: here(0)?, mode: word(1) },
             libc::SYS_getdents => Self::List { fd: int(0) },
             libc::SYS_chmod => Self::ChangeMode { target: path(true)?, mode: word(1) },
@@ -468,12 +504,15 @@ impl Call {
                 | libc::SYS_execve
                 | libc::SYS_wait4
                 | libc::SYS_waitid
-                | libc::SYS_setxattr
-                | libc::SYS_lsetxattr
-                | libc::SYS_removexattr
-                | libc::SYS_lremovexattr
-                | libc::SYS_mknodat
                 | libc::SYS_ppoll
+                | libc::SYS_unshare
+                | libc::SYS_chroot
+                | libc::SYS_pivot_root
+                | libc::SYS_mount
+                | libc::SYS_umount2
+                | libc::SYS_process_vm_readv
+                | libc::SYS_process_vm_writev
+                | libc::SYS_ptrace
                 | libc::SYS_pselect6
         );
         let fd = pathless.then_some(notification.arguments[0] as i32);

@@ -89,6 +89,14 @@ const FILES: &[libc::c_long] = &[
     libc::SYS_removexattr,
     libc::SYS_lremovexattr,
     libc::SYS_fremovexattr,
+    libc::SYS_getxattr,
+    libc::SYS_lgetxattr,
+    libc::SYS_fgetxattr,
+    libc::SYS_listxattr,
+    libc::SYS_llistxattr,
+    libc::SYS_flistxattr,
+    libc::SYS_statfs,
+    libc::SYS_fchmodat2,
 ];
 
 /// The older forms of them, which newer architectures never had.
@@ -119,6 +127,32 @@ const OLD_FILES: &[libc::c_long] = &[
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const OLD_FILES: &[libc::c_long] = &[libc::SYS_renameat];
+
+/// Calls by which files could be reached in ways that are not followed ([`super::uncommon`]).
+const UNCOMMON: &[libc::c_long] = &[
+    libc::SYS_name_to_handle_at,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_inotify_add_watch,
+    libc::SYS_fanotify_mark,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_chroot,
+    libc::SYS_pivot_root,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_mount_setattr,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_ptrace,
+];
+
+/// What `ioctl` is mostly asked, and says nothing of the bytes of a file: whether it is a terminal,
+/// and to be closed on exec.
+const HARMLESS_REQUESTS: [u32; 4] =
+    [libc::TCGETS as u32, libc::TIOCGWINSZ as u32, libc::FIOCLEX as u32, libc::FIONCLEX as u32];
 
 /// Calls that wait, or end a wait.
 const WAITS: &[libc::c_long] = &[
@@ -172,12 +206,27 @@ const OLD_CLOCKS: &[libc::c_long] = &[];
 const CHANCE: &[libc::c_long] = &[libc::SYS_getpid, libc::SYS_getrandom];
 
 /// Calls that would go past the gate altogether. Runtimes fall back where they do not exist.
-const REFUSED: &[libc::c_long] =
-    &[libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
+const REFUSED: &[libc::c_long] = &[
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_io_setup,
+    libc::SYS_io_submit,
+    SYS_SETXATTRAT,
+    SYS_SETXATTRAT + 1,
+    SYS_SETXATTRAT + 2,
+    SYS_SETXATTRAT + 3,
+    SYS_FILE_GETATTR,
+    SYS_FILE_GETATTR + 1,
+];
+/// `setxattrat`, `getxattrat`, `listxattrat`, `removexattrat` (Linux 6.13).
+const SYS_SETXATTRAT: libc::c_long = 463;
+/// `file_getattr`, `file_setattr` (Linux 6.17).
+const SYS_FILE_GETATTR: libc::c_long = 468;
 
 /// Every call that stops at the gate whatever its arguments are, by number.
 pub fn calls_gated() -> Vec<libc::c_long> {
-    [FILES, OLD_FILES, WAITS, OLD_WAITS, LIVES, OLD_LIVES, CLOCKS, OLD_CLOCKS, CHANCE].concat()
+    [FILES, OLD_FILES, UNCOMMON, WAITS, OLD_WAITS, LIVES, OLD_LIVES, CLOCKS, OLD_CLOCKS, CHANCE].concat()
 }
 
 const fn statement(code: u32, k: u32) -> sock_filter {
@@ -214,6 +263,14 @@ fn program() -> Vec<sock_filter> {
         NOTIFY,
         ALLOW,
     ]);
+    program.extend([
+        jump(EQUAL, libc::SYS_ioctl as u32, 0, HARMLESS_REQUESTS.len() as u8 + 3),
+        statement(LOAD, low_word_of_argument(1)),
+    ]);
+    for (request, after) in HARMLESS_REQUESTS.into_iter().zip((1..=HARMLESS_REQUESTS.len() as u8).rev()) {
+        program.push(jump(EQUAL, request, after, 0));
+    }
+    program.extend([NOTIFY, ALLOW]);
     for call in calls_gated() {
         program.push(jump(EQUAL, call as u32, 0, 1));
         program.push(NOTIFY);

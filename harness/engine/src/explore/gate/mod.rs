@@ -18,6 +18,7 @@ mod filter;
 mod listener;
 mod memory;
 mod show;
+mod uncommon;
 mod vdso;
 
 pub use call::{At, Call, LockKind, LockRequest, Span, StatForm, Target};
@@ -25,4 +26,5 @@ pub use filter::{calls_gated, install};
 pub use listener::{Answer, Listener, Notification, ReceiveError};
 pub use memory::ClientMemory;
 pub use show::Shown;
+pub use uncommon::Uncommon;
 pub use vdso::silence_vdso;

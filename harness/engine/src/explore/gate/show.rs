@@ -33,10 +33,12 @@ fn flags(flags: i32) -> String {
         (libc::O_EXCL, "O_EXCL"),
         (libc::O_TRUNC, "O_TRUNC"),
         (libc::O_APPEND, "O_APPEND"),
+        (libc::O_TMPFILE, "O_TMPFILE"),
         (libc::O_DIRECTORY, "O_DIRECTORY"),
         (libc::O_NOFOLLOW, "O_NOFOLLOW"),
     ] {
-        if flags & flag == flag {
+        // A file without a name is made in a directory.
+        if flags & flag == flag && !(name == "O_DIRECTORY" && names.contains(&"O_TMPFILE")) {
             names.push(name);
         }
     }
@@ -77,6 +79,11 @@ impl fmt::Display for Shown<'_> {
             Call::Unlink { at, directory: false } => write!(out, "unlink({})", name(at)),
             Call::Unlink { at, directory: true } => write!(out, "rmdir({})", name(at)),
             Call::MakeDirectory { at, .. } => write!(out, "mkdir({})", name(at)),
+            Call::MakeNode { at, .. } => write!(out, "mknod({})", name(at)),
+            Call::Attribute { target: what, changes, .. } => {
+                let how = if *changes { "change" } else { "read" };
+                write!(out, "{how} an attribute of {}", target(what))
+            }
             Call::List { .. } => write!(out, "getdents({file})"),
             Call::ChangeMode { target: what, mode } => write!(out, "chmod({}, {mode:o})", target(what)),
             Call::ChangeOwner { target: what } => write!(out, "chown({})", target(what)),

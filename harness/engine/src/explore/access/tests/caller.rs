@@ -1,6 +1,6 @@
 //! Calls by name, made by a client of the tests: what they return, in words.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -81,6 +81,24 @@ impl Caller {
             "readlink" => {
                 rustix::fs::readlink(path, Vec::new()).map(|text| text.to_string_lossy().into_owned())
             }
+            "mknod" => {
+                let mode = Mode::from_raw_mode(0o644);
+                rustix::fs::mknodat(CWD, path, rustix::fs::FileType::RegularFile, mode, 0).map(done)
+            }
+            "getxattr" => {
+                let mut value = [0; 8];
+                let length = rustix::fs::getxattr(path, "user.whose", &mut value)?;
+                Ok(String::from_utf8_lossy(&value[..length]).into_owned())
+            }
+            "setxattr" => {
+                let flags = rustix::fs::XattrFlags::empty();
+                rustix::fs::setxattr(path, "user.whose", &self.text(3), flags).map(done)
+            }
+            "nameless" => {
+                let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+                self.file = Some(rustix::fs::open(&self.directory, flags, Mode::from_raw_mode(0o600))?);
+                Ok(done(()))
+            }
             "unlink" => rustix::fs::unlink(path).map(done),
             "mkdir" => rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)).map(done),
             "rmdir" => rustix::fs::rmdir(path).map(done),
@@ -135,6 +153,12 @@ impl Caller {
             "ftruncate" => rustix::fs::ftruncate(file, 3).map(done),
             "fallocate" => rustix::fs::fallocate(file, FallocateFlags::empty(), 0, 32).map(done),
             "fsync" => rustix::fs::fsync(file).map(done),
+            // The open file itself, whether it has a name or not.
+            "link-open" => {
+                let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+                let name = self.directory.join(how);
+                rustix::fs::linkat(CWD, own, CWD, name, AtFlags::SYMLINK_FOLLOW).map(done)
+            }
             // In the directory that is open, whatever became of it.
             "stat-in" => rustix::fs::statat(file, how, AtFlags::empty()).map(|stat| told(&stat)),
             "mkdir-in" => rustix::fs::mkdirat(file, how, Mode::from_raw_mode(0o755)).map(done),

@@ -161,7 +161,7 @@ impl Arena<'_> {
             Call::Access { at, mode, follow } => self.check_access(process, at, *mode, *follow),
             Call::ReadLink { at, buffer } => self.read_link(process, at, *buffer),
             Call::Rename { from, to, flags } => self.rename(thread, from, to, *flags),
-            Call::Link { from, to, flags } => self.link(process, from, to, *flags),
+            Call::Link { from, to, flags } => self.link(thread, from, to, *flags),
             Call::Symlink { text, at } => {
                 let path = self.own_path(process, at);
                 let target = c_path(text);
@@ -176,6 +176,8 @@ impl Arena<'_> {
                 // SAFETY: the path ends in a zero byte and outlives the call.
                 self.make(thread, at, kind, || unsafe { libc::mkdir(path.as_ptr(), mode) })
             }
+            Call::MakeNode { at, mode } => self.make_node(thread, at, *mode),
+            Call::Attribute { target, changes, .. } => Ok(self.see_attribute(process, target, *changes)),
             Call::Unlink { at, directory } => self.unlink(process, at, *directory),
             Call::List { fd } => {
                 let file = self.open_file(process, *fd);

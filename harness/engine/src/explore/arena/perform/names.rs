@@ -1,12 +1,19 @@
 //! Changes of names: rename, link, unlink, and what is made with a name of its own.
 
+use std::ffi::{CStr, OsStr};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::rc::Rc;
+
 use smallvec::{SmallVec, smallvec};
 
-use super::{Effect, access, answer, returned};
+use super::{Effect, access, answer, c_path, returned};
 use crate::explore::access::{Footprint, Mode, ObjectKind, Potential};
+use crate::explore::arena::descriptors::OpenFile;
 use crate::explore::arena::tree::{Destination, Kind, Place};
 use crate::explore::arena::{Arena, ArenaError};
-use crate::explore::gate::At;
+use crate::explore::gate::{Answer, At};
 
 impl Arena<'_> {
     pub(super) fn rename(
@@ -70,9 +77,7 @@ impl Arena<'_> {
             }
             // From or to another directory that nobody watches.
             (Destination::Elsewhere, Destination::Place(target), Ok(_)) => {
-                let inode = self.new_inode(thread);
-                self.tree.make(inode, Kind::File);
-                self.tree.put(target.directory, &target.name, inode);
+                self.adopt(thread, target, &new);
                 Self::changes_entry(&mut footprint, target, target.inode.is_some(), true);
             }
             (Destination::Place(source), Destination::Elsewhere, Ok(_)) => {
@@ -106,21 +111,36 @@ impl Arena<'_> {
 
     pub(super) fn link(
         &mut self,
-        process: usize,
+        thread: usize,
         from: &At,
         to: &At,
         flags: i32,
     ) -> Result<Effect, ArenaError> {
+        let process = self.threads[thread].process;
         let mut footprint = Footprint::new();
-        let follow = flags & libc::AT_SYMLINK_FOLLOW != 0;
-        let source = self.resolve(process, from, follow, &mut footprint);
+        let mut follow = flags & libc::AT_SYMLINK_FOLLOW != 0;
+        let held = self.held(process, from, flags);
+        let mut source = Destination::Elsewhere;
+        let old;
+        if let Some(file) = &held {
+            // The very file, whether it has a name or not.
+            old = c_path(format!("/proc/thread-self/fd/{}", file.file.as_raw_fd()).as_bytes());
+            follow = true;
+        } else {
+            source = self.resolve(process, from, follow, &mut footprint);
+            old = self.own_path(process, from);
+        }
         let target = self.resolve(process, to, false, &mut footprint);
-        let (old, new) = (self.own_path(process, from), self.own_path(process, to));
+        let new = self.own_path(process, to);
+        let flags = if follow { libc::AT_SYMLINK_FOLLOW } else { 0 };
         let at = libc::AT_FDCWD;
         // SAFETY: both paths end in a zero byte and outlive the call.
         let done = returned(unsafe { libc::linkat(at, old.as_ptr(), at, new.as_ptr(), flags) });
         let mut potential: SmallVec<[Potential; 4]> =
             smallvec![Potential::Any(ObjectKind::Metadata, Mode::Update)];
+        if let Some(file) = &held {
+            potential.push(Potential::Certain(access(file.inode.object(ObjectKind::Metadata), Mode::Write)));
+        }
         if let Destination::Place(source) = &source {
             footprint.push(access(source.entry(), Mode::Read));
         }
@@ -128,26 +148,82 @@ impl Arena<'_> {
             potential.push(Potential::Certain(access(target.entry(), Mode::Write)));
             let listing = target.directory.object(ObjectKind::Listing);
             potential.push(Potential::Certain(access(listing, Mode::Update)));
-            let inode = match &source {
-                Destination::Place(source) => source.inode,
+            let inode = match (&held, &source) {
+                (Some(file), _) => Some(file.inode),
+                (None, Destination::Place(source)) => source.inode,
                 _ => None,
             };
+            // A file that has lost its last name gets no other one: who names it by a descriptor depends on that.
+            let counted = if held.is_some() { Mode::Write } else { Mode::Update };
+            if let (Some(inode), Err(_), true) = (inode, done, held.is_some()) {
+                footprint.push(access(inode.object(ObjectKind::Metadata), Mode::Read));
+            }
             match (done, inode) {
                 (Ok(_), Some(inode)) => {
                     if target.inode.is_some() {
                         self.agree("link", Err(libc::EEXIST), done)?;
                     }
                     Self::changes_entry(&mut footprint, target, false, true);
-                    footprint.push(access(inode.object(ObjectKind::Metadata), Mode::Update));
+                    footprint.push(access(inode.object(ObjectKind::Metadata), counted));
                     self.tree.put(target.directory, &target.name, inode);
                 }
                 (Ok(_), None) => {
                     self.note_escape("a file from elsewhere was linked into the state directory");
+                    self.adopt(thread, target, &new);
+                    Self::changes_entry(&mut footprint, target, false, true);
                 }
                 (Err(_), _) => self.leaves_entry(&mut footprint, target),
             }
         }
         Ok(Effect { potential, ..Effect::answer(footprint, answer(done)) })
+    }
+
+    /// The open file that a link is made to, where it is named by a descriptor.
+    fn held(&self, process: usize, from: &At, flags: i32) -> Option<Rc<OpenFile>> {
+        let descriptor = if from.path.is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
+            from.directory
+        } else if flags & libc::AT_SYMLINK_FOLLOW != 0 {
+            let own = format!("/proc/{}/fd/", Self::virtual_pid(process));
+            let prefixes = [&b"/proc/self/fd/"[..], b"/proc/thread-self/fd/", own.as_bytes()];
+            let number = prefixes.into_iter().find_map(|prefix| from.path.strip_prefix(prefix))?;
+            std::str::from_utf8(number).ok()?.parse().ok()?
+        } else {
+            return None;
+        };
+        self.processes[process].descriptors.get(descriptor).map(Rc::clone)
+    }
+
+    /// Takes in what came to a name from outside of the state directory.
+    fn adopt(&mut self, thread: usize, place: &Place, path: &CStr) {
+        let path = Path::new(OsStr::from_bytes(path.to_bytes()));
+        let kind = match (std::fs::symlink_metadata(path), std::fs::read_link(path)) {
+            (_, Ok(text)) => Kind::Symlink(text.as_os_str().as_bytes().into()),
+            (Ok(metadata), _) if metadata.is_file() => Kind::File,
+            _ => {
+                self.note_escape("something that is no file was brought into the state directory");
+                Kind::Special
+            }
+        };
+        let inode = self.new_inode(thread);
+        self.tree.make(inode, kind);
+        self.tree.put(place.directory, &place.name, inode);
+    }
+
+    /// A regular file is made as by `open`. What else there can be is refused, as on file systems that do
+    /// not have it: to open a pipe is to wait for somebody.
+    pub(super) fn make_node(&mut self, thread: usize, at: &At, mode: u32) -> Result<Effect, ArenaError> {
+        let process = self.threads[thread].process;
+        if !matches!(mode & libc::S_IFMT, 0 | libc::S_IFREG) {
+            self.note_escape(
+                "a client wanted a pipe, a socket or a device in the state directory, which is not followed, and \
+                 was refused",
+            );
+            return Ok(Effect::answer(Footprint::new(), Answer::Errno(libc::EPERM)));
+        }
+        let path = self.own_path(process, at);
+        let mode = mode & !self.processes[process].umask;
+        // SAFETY: the path ends in a zero byte and outlives the call.
+        self.make(thread, at, Kind::File, || unsafe { libc::mknod(path.as_ptr(), mode, 0) })
     }
 
     pub(super) fn unlink(&mut self, process: usize, at: &At, directory: bool) -> Result<Effect, ArenaError> {
@@ -207,7 +283,7 @@ impl Arena<'_> {
             potential.push(Potential::Certain(access(listing, Mode::Update)));
             if done.is_ok() {
                 if place.inode.is_some() {
-                    self.agree("mkdir or symlink", Err(libc::EEXIST), done)?;
+                    self.agree("mkdir, mknod or symlink", Err(libc::EEXIST), done)?;
                 }
                 let inode = self.new_inode(thread);
                 self.tree.make(inode, kind);

@@ -12,7 +12,7 @@ use super::{Effect, Ending, Returned, access, answer, returned};
 use crate::explore::access::{Footprint, Mode, ObjectKind, Potential};
 use crate::explore::arena::descriptors::OpenFile;
 use crate::explore::arena::locks::Owner;
-use crate::explore::arena::tree::{Destination, Kind, digest};
+use crate::explore::arena::tree::{Destination, Kind, Place, digest};
 use crate::explore::arena::{Arena, ArenaError};
 use crate::explore::gate::{Answer, At};
 use crate::explore::open_files::exhausted;
@@ -32,9 +32,12 @@ impl Arena<'_> {
         let destination = self.resolve(process, at, follow, &mut footprint);
         let path = self.own_path(process, at);
         let umask = self.processes[process].umask;
-        if flags & libc::O_TMPFILE == libc::O_TMPFILE {
-            self.note_escape("a file without a name was opened in the state directory (O_TMPFILE)");
-            return Ok(Effect::answer(footprint, Answer::Continue));
+        let nameless = flags & libc::O_TMPFILE == libc::O_TMPFILE;
+        let special =
+            |place: &Place| place.inode.is_some_and(|inode| self.tree.kind(inode) == Some(&Kind::Special));
+        if matches!(&destination, Destination::Place(place) if special(place)) {
+            // To open a pipe may be to wait; it was told of when it came here.
+            return Ok(Effect::answer(footprint, Answer::Errno(libc::ENXIO)));
         }
         // SAFETY: the path ends in a zero byte and outlives the call.
         let fd =
@@ -91,6 +94,17 @@ impl Arena<'_> {
         // SAFETY: just opened, and nobody else's.
         let file = unsafe { File::from_raw_fd(fd as i32) };
         let inode = match (found, &place) {
+            (Some(directory), place) if nameless => {
+                if let Some(place) = place {
+                    footprint.push(access(place.entry(), Mode::Read));
+                }
+                footprint.push(access(directory.object(ObjectKind::Attributes), Mode::Read));
+                // Nobody else can see it before it has a name.
+                let inode = self.new_inode(thread);
+                self.tree.make(inode, Kind::File);
+                self.touch(thread, inode);
+                inode
+            }
             (Some(inode), place) => {
                 if let Some(place) = place {
                     footprint.push(access(place.entry(), Mode::Read));
@@ -122,8 +136,12 @@ impl Arena<'_> {
             inode,
             file,
             flags,
-            name: String::from_utf8_lossy(at.path.rsplit(|byte| *byte == b'/').next().unwrap_or(b""))
-                .into_owned(),
+            name: if nameless {
+                "a file without a name".to_owned()
+            } else {
+                String::from_utf8_lossy(at.path.rsplit(|byte| *byte == b'/').next().unwrap_or(b""))
+                    .into_owned()
+            },
             key,
         });
         let close_on_exec = flags & libc::O_CLOEXEC != 0;
@@ -144,8 +162,15 @@ impl Arena<'_> {
         not_below: i32,
         close_on_exec: bool,
     ) -> Result<Effect, ArenaError> {
-        let file = self.open_file(process, fd);
         let mut footprint = Footprint::new();
+        let Some(file) = self.processes[process].descriptors.get(fd).map(Rc::clone) else {
+            // Something else takes the place of a file, unless it is nothing.
+            let open = std::fs::symlink_metadata(format!("/proc/{}/fd/{fd}", self.processes[process].pid()));
+            if let (Ok(_), Some(to)) = (open, to) {
+                footprint = self.close(process, &[to]).footprint;
+            }
+            return Ok(Effect::answer(footprint, Answer::Continue));
+        };
         if let Some(to) = to.filter(|to| *to != fd) {
             footprint = self.close(process, &[to]).footprint;
         }

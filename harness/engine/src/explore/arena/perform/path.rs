@@ -5,6 +5,7 @@
 
 use std::ffi::CString;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 
 use smallvec::{SmallVec, smallvec};
 
@@ -49,10 +50,12 @@ impl Arena<'_> {
             | Call::ReadLink { at, .. }
             | Call::Symlink { at, .. }
             | Call::Unlink { at, .. }
+            | Call::MakeNode { at, .. }
             | Call::MakeDirectory { at, .. } => path(at),
             Call::Rename { from, to, .. } | Call::Link { from, to, .. } => path(from) || path(to),
+            // What was there before is closed.
+            Call::Duplicate { fd, to, .. } => open(*fd) || to.is_some_and(open),
             Call::Close { fd }
-            | Call::Duplicate { fd, .. }
             | Call::Read { fd, .. }
             | Call::Write { fd, .. }
             | Call::Seek { fd, .. }
@@ -69,6 +72,7 @@ impl Arena<'_> {
             | Call::ChangeMode { target: what, .. }
             | Call::ChangeOwner { target: what }
             | Call::SetTimes { target: what, .. }
+            | Call::Attribute { target: what, .. }
             | Call::ChangeDirectory { target: what } => target(what),
             Call::Other { fd, .. } => fd.is_some_and(open),
             Call::Futex { .. }
@@ -102,7 +106,10 @@ impl Arena<'_> {
     /// The path as the supervisor itself can use it: relative ones through the very directory that they
     /// begin in, which may have another name by now, or none.
     pub(super) fn own_path(&self, process: usize, at: &At) -> CString {
-        if at.path.first() == Some(&b'/') || self.base(process, at).is_none() {
+        if self.base(process, at).is_none() {
+            return c_path(self.as_seen_from_here(process, at).as_os_str().as_bytes());
+        }
+        if at.path.first() == Some(&b'/') {
             return c_path(&at.path);
         }
         let process = &self.processes[process];

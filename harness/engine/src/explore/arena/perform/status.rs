@@ -129,6 +129,26 @@ impl Arena<'_> {
         Ok(effect)
     }
 
+    /// An extended attribute is read or changed, or what does not change is asked for.
+    pub(super) fn see_attribute(&self, process: usize, target: &Target, changes: bool) -> Effect {
+        let (inode, mut footprint) = self.target(process, target);
+        let mode = if changes { Mode::Write } else { Mode::Read };
+        if let Some(inode) = inode {
+            footprint.push(access(inode.object(ObjectKind::Attributes), mode));
+            if changes {
+                footprint.push(access(inode.object(ObjectKind::Metadata), Mode::Update));
+            }
+        }
+        let mut effect = Effect::answer(footprint, Answer::Continue);
+        if matches!(target, Target::Path(..)) {
+            effect.potential.push(Potential::Any(ObjectKind::Attributes, mode));
+            if changes {
+                effect.potential.push(Potential::Any(ObjectKind::Metadata, Mode::Update));
+            }
+        }
+        effect
+    }
+
     /// A change of the times of access and modification.
     pub(super) fn change_times(
         &mut self,

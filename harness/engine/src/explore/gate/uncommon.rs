@@ -1,0 +1,139 @@
+//! Calls that are not followed, and what they could do to files that is seen by nobody: copies within
+//! the kernel, descriptors that come from elsewhere, other ways to name a file, other meanings of
+//! names.
+//!
+//! Few programs make them on files that several processes share. That one did is told, instead of a
+//! verdict that knows nothing of it.
+//!
+//! Not covered: memory that processes share without a file, System V's and POSIX's queues and semaphores,
+//! and what takes the rights of an administrator on a whole machine (`swapon`, `acct`, `quotactl`).
+
+use std::io;
+
+use smallvec::{SmallVec, smallvec};
+
+use super::call::{At, Target};
+use super::listener::Notification;
+use super::memory::ClientMemory;
+
+/// Flags of `preadv2` and `pwritev2` that change nothing that others see.
+const HARMLESS: u64 = (libc::RWF_HIPRI | libc::RWF_DSYNC | libc::RWF_SYNC) as u64;
+/// Descriptors in one message at most (`SCM_MAX_FD`).
+const PASSED_MAX: u64 = 253;
+const CLOSE_RANGE_UNSHARE: u64 = 2;
+
+/// What a call that is not followed is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uncommon {
+    /// Its name.
+    pub name: &'static str,
+    /// The files that it works on.
+    pub files: SmallVec<[Target; 2]>,
+    /// Whether it could be about any file at all.
+    pub anyhow: bool,
+}
+
+impl Uncommon {
+    /// What a call is about; `None` for those that are followed.
+    ///
+    /// # Errors
+    /// What the kernel would have said to a wrong address.
+    pub fn look(notification: &Notification, memory: &ClientMemory) -> io::Result<Option<Self>> {
+        let a = notification.arguments;
+        let fd = |index: usize| Target::Fd(a[index] as i32);
+        let path = |directory: i32, address: u64| -> io::Result<Target> {
+            let mut path = Vec::with_capacity(128);
+            if address != 0 {
+                memory.read_text(address, &mut path)?;
+            }
+            if path.is_empty() && directory >= 0 {
+                return Ok(Target::Fd(directory));
+            }
+            Ok(Target::Path(At { directory, path }, true))
+        };
+        let on = |name, files| Ok(Some(Self { name, files, anyhow: false }));
+        let anyhow = |name| Ok(Some(Self { name, files: SmallVec::new(), anyhow: true }));
+        if !notification.native {
+            return Ok(None);
+        }
+        match notification.number {
+            libc::SYS_copy_file_range => on("copy_file_range", smallvec![fd(0), fd(2)]),
+            libc::SYS_splice => on("splice", smallvec![fd(0), fd(2)]),
+            libc::SYS_sendfile => on("sendfile", smallvec![fd(0), fd(1)]),
+            libc::SYS_ioctl => on("ioctl", smallvec![fd(0)]),
+            libc::SYS_preadv2 if a[5] & !HARMLESS != 0 => on("preadv2 with flags", smallvec![fd(0)]),
+            libc::SYS_pwritev2 if a[5] & !HARMLESS != 0 => on("pwritev2 with flags", smallvec![fd(0)]),
+            libc::SYS_openat2 if memory.read_u64(a[2] + 16)? != 0 => {
+                on("openat2 with rules for its path", smallvec![path(a[0] as i32, a[1])?])
+            }
+            libc::SYS_faccessat2 if a[3] as i32 & libc::AT_EMPTY_PATH != 0 => {
+                on("faccessat2 of a descriptor", smallvec![path(a[0] as i32, a[1])?])
+            }
+            libc::SYS_name_to_handle_at => on("name_to_handle_at", smallvec![path(a[0] as i32, a[1])?]),
+            libc::SYS_inotify_add_watch => on("inotify_add_watch", smallvec![path(libc::AT_FDCWD, a[1])?]),
+            libc::SYS_fanotify_mark => on("fanotify_mark", smallvec![path(a[3] as i32, a[4])?]),
+            libc::SYS_bind => on("bind", socket(memory, a[1], a[2])?),
+            libc::SYS_connect => on("connect", socket(memory, a[1], a[2])?),
+            libc::SYS_sendmsg => on("a message with descriptors", passed(memory, a[1])?),
+            libc::SYS_close_range if a[2] & CLOSE_RANGE_UNSHARE != 0 => anyhow("close_range (unshare)"),
+            libc::SYS_unshare if a[0] as i32 & APART != 0 => anyhow("unshare"),
+            libc::SYS_setns => anyhow("setns"),
+            libc::SYS_chroot => anyhow("chroot"),
+            libc::SYS_pivot_root => anyhow("pivot_root"),
+            libc::SYS_mount => anyhow("mount"),
+            libc::SYS_umount2 => anyhow("umount"),
+            libc::SYS_move_mount => anyhow("move_mount"),
+            libc::SYS_open_tree => anyhow("open_tree"),
+            libc::SYS_mount_setattr => anyhow("mount_setattr"),
+            libc::SYS_open_by_handle_at => anyhow("open_by_handle_at"),
+            libc::SYS_pidfd_getfd => anyhow("pidfd_getfd"),
+            libc::SYS_process_vm_readv => anyhow("process_vm_readv"),
+            libc::SYS_process_vm_writev => anyhow("process_vm_writev"),
+            libc::SYS_ptrace => anyhow("ptrace"),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// What a thread must share with the others of its process.
+const APART: i32 = libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_NEWNS;
+
+/// The path of a socket in the file system, if the address has one.
+fn socket(memory: &ClientMemory, address: u64, length: u64) -> io::Result<SmallVec<[Target; 2]>> {
+    let mut bytes = [0; size_of::<libc::sockaddr_un>()];
+    let length = bytes.len().min(length as usize);
+    if address == 0 || length <= 2 {
+        return Ok(SmallVec::new());
+    }
+    memory.read(address, &mut bytes[..length])?;
+    // A name that begins with a zero byte is not in the file system.
+    if u16::from_ne_bytes([bytes[0], bytes[1]]) != libc::AF_UNIX as u16 || bytes[2] == 0 {
+        return Ok(SmallVec::new());
+    }
+    let path = bytes[2..length].split(|byte| *byte == 0).next().unwrap_or_default().to_vec();
+    Ok(smallvec![Target::Path(At { directory: libc::AT_FDCWD, path }, true)])
+}
+
+/// The descriptors that a message carries to another process.
+fn passed(memory: &ClientMemory, address: u64) -> io::Result<SmallVec<[Target; 2]>> {
+    // struct msghdr ends in the address and the length of what is not data, and flags.
+    let (at, length) = (memory.read_u64(address + 32)?, memory.read_u64(address + 40)?);
+    let mut files = SmallVec::new();
+    // struct cmsghdr: length, level, type; then the data, all aligned to 8 bytes.
+    let mut here = 0;
+    while here + 16 <= length {
+        let size = memory.read_u64(at + here)?;
+        let [level, kind] = [8, 12].map(|offset| memory.read_u32(at + here + offset));
+        if (level? as i32, kind? as i32) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            let count = (size.saturating_sub(16) / 4).min(PASSED_MAX);
+            for index in 0..count {
+                files.push(Target::Fd(memory.read_u32(at + here + 16 + 4 * index)? as i32));
+            }
+        }
+        if size < 16 {
+            break;
+        }
+        here = here.saturating_add(size.next_multiple_of(8));
+    }
+    Ok(files)
+}
