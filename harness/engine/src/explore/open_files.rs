@@ -40,7 +40,7 @@ impl OpenFiles {
     /// # Errors
     /// When the process is gone.
     pub fn spare(&self, client: Pid) -> io::Result<()> {
-        prlimit(Some(client), Resource::Nofile, self.usual.clone()).map(drop).map_err(io::Error::from)
+        prlimit(Some(client), Resource::Nofile, self.usual).map(drop).map_err(io::Error::from)
     }
 }
 
@@ -51,7 +51,7 @@ impl Drop for OpenFiles {
             Some((users, usual)) if users > 1 => Some((users - 1, usual)),
             _ => {
                 // What was allowed before is allowed now.
-                let _ = setrlimit(Resource::Nofile, self.usual.clone());
+                let _ = setrlimit(Resource::Nofile, self.usual);
                 None
             }
         };
