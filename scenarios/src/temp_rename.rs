@@ -2,7 +2,8 @@
 //!
 //! A reader that has opened the old file goes on reading the old inode, so no read is ever torn by
 //! a writer that runs beside it. What the members differ in is what they make durable, and in
-//! which order. Source: seeds 000 (approach A), 002 and 003, and POSIX on `rename`.
+//! which order. Source: the run-info.yaml report (approach A), the progress.json report, the
+//! atomic-writes note, and POSIX on `rename`.
 //!
 //! None of them protects a read-modify-write: two updates that read the same document both
 //! succeed, and the second to rename wins.
@@ -50,7 +51,7 @@ static TEMP_RENAME_INFO: StrategyInfo = StrategyInfo {
         ErrorsReported: IoError;
         NoResidue: Concurrency;
     ],
-    source: "seeds 000 (approach A) and 002 (solution 2), with a unique temporary name",
+    source: "the run-info.yaml report (approach A) and the progress.json report (solution 2), with a unique temporary name",
     objects: DOCUMENTS,
     broken: false,
     timed: false,

@@ -2,7 +2,7 @@
 //!
 //! Among the threads of one process both members do what they say. Another process has a mutex of
 //! its own, so across processes they are no better than what they wrap. Their claims are those that
-//! hold in either case. Source: seeds 002 and 004.
+//! hold in either case. Source: the progress.json report and the index.json fix.
 
 use std::io::Read;
 
@@ -87,7 +87,7 @@ impl Read for GuardedFile {
     }
 }
 
-/// Seed 004's fix as it was merged: the mutex around the read-modify-write, the fixed temporary
+/// The index.json fix as it was merged: the mutex around the read-modify-write, the fixed temporary
 /// name, and an empty file that counts as an empty set. Reads take no mutex.
 ///
 /// Across processes two writers share the temporary name: what is renamed may be empty or half

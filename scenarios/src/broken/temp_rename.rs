@@ -31,7 +31,7 @@ static TEMP_RENAME_SHARED_INFO: StrategyInfo = StrategyInfo {
     name: "temp-rename-shared",
     algorithm: "write <file>.tmp, a name that all writers share, rename it over the state file",
     claims: claims![Progress: Concurrency; NoResidue: Concurrency],
-    source: "seeds 000 (approach A), 002 and 004, as written",
+    source: "the run-info.yaml report (approach A), the progress.json report and the index.json fix, as written",
     objects: DOCUMENTS,
     broken: true,
     timed: false,

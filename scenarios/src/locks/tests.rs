@@ -195,7 +195,7 @@ fn sections_leave_no_descriptor_open() {
 
 #[test]
 fn a_second_client_is_kept_out_while_the_first_is_in_and_let_in_after() {
-    // Seed 001 takes a lock with its own PID for its own, and both clients are in this process.
+    // The run lock of the review takes a lock with its own PID for its own, and both clients are in this process.
     // Released early: there is nothing to be kept out by. Fallback: has another way in.
     let exceptions = ["lock-check-then-write", "lock-released-early", "lock-fallback"];
     for strategy in ALL {
