@@ -27,6 +27,7 @@ pub fn run(scenarios: Vec<ScenarioRun>) -> Run {
         started: "2026-11-21T04:13:12Z".to_owned(),
         elapsed_ms: 61_200,
         interrupted: false,
+        kept: Vec::new(),
         scenarios,
     }
 }

@@ -101,6 +101,9 @@ fn run(root: &At<'_>, problems: &mut Problems) {
     }
     root.optional("elapsed_ms").and_then(|elapsed| elapsed.whole(problems));
     root.optional("interrupted").and_then(|flag| flag.flag(problems));
+    for witness in root.optional("kept").map(|list| list.items(problems)).unwrap_or_default() {
+        kept(&witness, problems);
+    }
     let mut names = HashSet::new();
     for item in root.field("scenarios", problems).map(|list| list.items(problems)).unwrap_or_default() {
         // One and the same scenario may have run in several directories.
@@ -110,6 +113,20 @@ fn run(root: &At<'_>, problems: &mut Problems) {
         {
             item.report(format!("scenario `{name}` comes twice"), problems);
         }
+    }
+}
+
+fn kept(witness: &At<'_>, problems: &mut Problems) {
+    if witness.object(problems).is_none() {
+        return;
+    }
+    for key in ["file", "token"] {
+        witness.field(key, problems).and_then(|field| field.text(problems));
+    }
+    witness.optional("reproduced").and_then(|flag| flag.flag(problems));
+    witness.optional("explanation").and_then(|text| text.text(problems));
+    if let Some(breaks) = witness.optional("breaks") {
+        claims(&breaks, problems);
     }
 }
 

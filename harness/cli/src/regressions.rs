@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use tearproof_core::claim::{Claim, Engine};
-use tearproof_core::run::{Outcome, Run, ScenarioRun, StrategyRun};
+use tearproof_core::run::{KeptWitness, Outcome, Run, ScenarioRun, StrategyRun};
 use tearproof_core::verdict::Anomaly;
 use tearproof_engine::explore::Token;
 use tearproof_engine::process::{Executable, Interrupt};
@@ -116,6 +116,25 @@ impl Regressions {
             }
         }
         if told.is_empty() { told } else { format!("kept witnesses\n{told}\n") }
+    }
+
+    /// The same for `run.json`.
+    pub fn kept(&self) -> Vec<KeptWitness> {
+        let kept = |Regression { file, token, fate }: &Regression| {
+            let (reproduced, explanation, breaks) = match fate {
+                Fate::Broken { explanation, claims } => (Some(true), Some(explanation), claims.clone()),
+                Fate::Mended => (Some(false), None, Vec::new()),
+                Fate::Lost(why) => (None, Some(why), Vec::new()),
+            };
+            KeptWitness {
+                file: file.display().to_string(),
+                token: token.clone(),
+                reproduced,
+                explanation: explanation.cloned(),
+                breaks,
+            }
+        };
+        self.all.iter().map(kept).collect()
     }
 
     /// The outcome of a run that has these.
@@ -295,6 +314,18 @@ mod tests {
         assert!(with(Fate::Mended).told(false).contains("no longer violates; delete it or keep it"));
         assert!(with(Fate::Mended).told(true).contains("\x1b[32m"));
         assert_eq!(Regressions::default().told(true), "");
+    }
+
+    #[test]
+    fn what_became_of_a_witness_is_in_the_result() {
+        let claim = Claim::new(Guarantee::NoLostUpdates, Hazard::Concurrency);
+        let kept = |fate| with(fate).kept().remove(0);
+        let still = kept(broken(vec![claim]));
+        assert_eq!((still.reproduced, still.breaks), (Some(true), vec![claim]));
+        assert_eq!(still.file, "regressions/a.witness");
+        assert_eq!(kept(Fate::Mended).reproduced, Some(false));
+        let lost = kept(Fate::Lost("gone".to_owned()));
+        assert_eq!((lost.reproduced, lost.explanation.as_deref()), (None, Some("gone")));
     }
 
     #[test]

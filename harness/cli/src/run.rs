@@ -68,6 +68,7 @@ pub fn run(options: &RunOptions, color: bool) -> Outcome {
         started,
         elapsed_ms: begun.elapsed().as_millis() as u64,
         interrupted: interrupt.raised(),
+        kept: regressions.kept(),
         scenarios: assemble(&schedule, &directories, pieces.into_iter().zip(measured).collect()),
     };
     let outcome = regressions.outcome(run.outcome());

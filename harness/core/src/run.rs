@@ -34,8 +34,29 @@ pub struct Run {
     /// Whether it was cut short by a signal; what is here was measured all the same.
     #[serde(default)]
     pub interrupted: bool,
+    /// The kept witnesses that were run again first, in the order of their files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<KeptWitness>,
     /// The scenarios, in the order in which they ran.
     pub scenarios: Vec<ScenarioRun>,
+}
+
+/// An execution in which something was broken once, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptWitness {
+    /// The file that it is kept in.
+    pub file: String,
+    /// Its replay token, or what stands in its place.
+    pub token: String,
+    /// Whether something is broken in it still; absent when it could not be run again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reproduced: Option<bool>,
+    /// What is broken, or why it could not be run again; absent when it is mended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<String>,
+    /// The promises of the strategy that this breaks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breaks: Vec<Claim>,
 }
 
 impl Run {

@@ -82,6 +82,59 @@ fn a_file_that_is_truncated_or_overwritten_tears_reads_and_a_renamed_one_does_no
 }
 
 #[test]
+fn two_readers_of_one_read_each_are_explored_with_a_writer() {
+    let place = Place::new();
+    place.file(
+        "readers.toml",
+        r#"
+name = "readers"
+strategies = ["temp-rename", "in-place-truncate"]
+[state]
+file = "state.json"
+object = "register"
+[[client]]
+role = "writer"
+does = { write = 1 }
+[[client]]
+role = "reader"
+count = 2
+does = { read = 1 }
+[explore]
+operations = 1
+"#,
+    );
+    let run = explore(&place, "readers.toml", &["temp-rename", "in-place-truncate"]);
+    for (name, guarantee, cell) in cells(&run) {
+        let clients = &cell["scope"]["clients"];
+        assert_eq!((&clients["reader"], &clients["writer"]), (&2.into(), &1.into()), "{name} {guarantee}");
+        if name == "temp-rename" {
+            assert_eq!(cell["verdict"], "verified", "{guarantee}: {cell}");
+            // Each of the readers comes before or after the rename.
+            assert_eq!(cell["scope"]["executions"], 4, "{guarantee}: {cell}");
+        }
+    }
+    let token = expect_violated(&run, "in-place-truncate", "atomic-reads", "torn-read");
+    // One reader is enough to see it.
+    assert!(token.starts_with("readers/in-place-truncate/concurrency/1:1.1/"), "{token}");
+    assert_eq!(place.run(&["replay", &token, "readers.toml"]).code(), 1);
+}
+
+#[test]
+fn a_budget_of_any_length_is_taken() {
+    let place = Place::new();
+    // Nearly as many seconds as there can be.
+    let arguments = ["run", "progress", "--strategy", "write-file-atomic", "--engine", "explore"];
+    let finished = place.run(&[&arguments[..], &["--budget", "18000000000000000000s"]].concat());
+    assert_eq!(finished.code(), 0, "{}{}", finished.stdout(), finished.stderr());
+    let run = place.run_json();
+    assert!(!cells(&run).is_empty());
+    for (name, guarantee, cell) in cells(&run) {
+        let known = ["verified", "violated"].map(Value::from);
+        assert!(known.contains(&cell["verdict"]), "{name} {guarantee}: {cell}");
+    }
+}
+
+#[test]
 fn the_narrow_window_of_two_stealers_is_found() {
     let place = Place::new();
     let strategies = ["lock-stale-unlink", "lock-stale-rename", "lock-stale-guarded", "lock-flock"];

@@ -52,6 +52,13 @@ fn a_witness_that_is_kept_is_replayed_first_in_the_next_run() {
     let said = finished.stdout();
     assert!(said.starts_with("kept witnesses"), "{said}");
     assert_eq!(said.matches("still broken, not claimed: ").count(), files.len(), "{said}");
+    let told = place.run_json()["kept"].as_array().expect("the same in the result").clone();
+    assert_eq!(told.len(), files.len());
+    for witness in &told {
+        assert_eq!(witness["reproduced"], true, "{witness}");
+        assert!(witness["token"].as_str().expect("a token").starts_with("mine/temp-rename/"), "{witness}");
+        assert!(witness["explanation"].as_str().is_some_and(|text| text.contains("read")), "{witness}");
+    }
     assert_eq!(kept(&place, "regressions"), files, "the same witnesses are the same files");
     assert_eq!(place.left_behind(), Vec::<String>::new());
 }
@@ -71,6 +78,7 @@ fn a_witness_of_something_that_was_mended_is_reported() {
     let finished = run(&place, &["--regressions", "kept"]);
     let said = finished.stdout();
     assert!(said.contains("no longer violates; delete it or keep it"), "{said}");
+    assert_eq!(place.run_json()["kept"][0]["reproduced"], false);
     assert_eq!(finished.code(), 0);
 }
 
@@ -101,5 +109,6 @@ fn a_file_that_holds_no_token_is_told() {
     let finished = run(&place, &["--executions", "10"]);
     let said = finished.stdout();
     assert!(said.contains("`nonsense` is no replay token"), "{said}");
+    assert_eq!(place.run_json()["kept"][0]["reproduced"], serde_json::Value::Null);
     assert!(!said.contains("README"), "{said}");
 }

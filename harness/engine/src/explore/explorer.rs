@@ -142,11 +142,16 @@ impl Deadlines {
 
 /// The plan that a token was made with, if the one that is given has the same definition.
 pub fn plan_of(token: &Token, plan: &Plan) -> Option<Plan> {
-    let plan = scaled(plan);
-    let whole = Cast::of(&plan);
-    let fits = whole.processes.len() == token.cast.processes.len()
-        && whole.processes.iter().zip(&token.cast.processes).all(|(most, count)| count <= most);
-    (fits && digest_of(&plan.scenario) == token.definition).then(|| token.cast.applied(&plan))
+    // How many operations were asked for is no part of a definition, and decides how many readers there are.
+    [1, 2].into_iter().find_map(|operations| {
+        let mut plan = plan.clone();
+        plan.scenario.explore.operations = operations;
+        let plan = scaled(&plan);
+        let whole = Cast::of(&plan);
+        let fits = whole.processes.len() == token.cast.processes.len()
+            && whole.processes.iter().zip(&token.cast.processes).all(|(most, count)| count <= most);
+        (fits && digest_of(&plan.scenario) == token.definition).then(|| token.cast.applied(&plan))
+    })
 }
 
 /// An execution that was run again.

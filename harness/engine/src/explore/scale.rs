@@ -9,17 +9,20 @@ use tearproof_core::scenario::{ClientRole, Lifetime, Via};
 /// Clients that change the state, processes or threads, at most; and clients that read.
 const WRITERS_MAX: u32 = 2;
 const READERS_MAX: u32 = 1;
+/// Where each of them reads once, so many: one who reads twice sees the state go back as two would.
+const READERS_OF_ONE_READ_MAX: u32 = 2;
 
 /// The plan with as many clients as can be explored: [`WRITERS_MAX`] that change the state, of
-/// different roles where there are several, and [`READERS_MAX`] that read. Readers over HTTP stay
-/// away: their server's runtime is not under control.
+/// different roles where there are several, and [`READERS_MAX`] that read, or
+/// [`READERS_OF_ONE_READ_MAX`]. Readers over HTTP stay away: their server's runtime is not under control.
 pub(super) fn scaled(plan: &Plan) -> Plan {
     let mut plan = plan.clone();
+    let most = if plan.scenario.explore.operations == 1 { READERS_OF_ONE_READ_MAX } else { READERS_MAX };
     let roles = &mut plan.scenario.clients;
     roles.retain(|role| role.via == Via::File);
     let changes = |role: &ClientRole| role.does.iter().any(|(operation, _)| *operation != Operation::Read);
     let writing = roles.iter().filter(|role| changes(role)).count() as u32;
-    let (mut writers, mut readers) = (WRITERS_MAX, READERS_MAX);
+    let (mut writers, mut readers) = (WRITERS_MAX, most);
     for role in roles.iter_mut() {
         role.rate = None;
         role.lifetime = Lifetime::Session;
