@@ -2,7 +2,7 @@
 //! million and the race window, all measured under plain concurrency, as the headings say.
 
 use tearproof_core::object::Operation;
-use tearproof_core::run::{ScenarioRun, StrategyRun};
+use tearproof_core::run::{Latency, ScenarioRun, StrategyRun};
 use tearproof_core::units::Nanos;
 
 use crate::assessment;
@@ -10,6 +10,7 @@ use crate::grid::{Align, Column, Grid, Group, Row};
 use crate::number;
 use crate::statistics;
 use crate::style::{Ink, Line, Page};
+use crate::terminal::Details;
 
 /// What stands for a number that there is none of.
 const ABSENT: &str = "-";
@@ -23,8 +24,23 @@ fn numbers(head: &str, strategies: &[&StrategyRun], show: impl Fn(&StrategyRun) 
     Column { head: vec![Line::of(Ink::Faint, head)], cells: cells.collect(), align: Align::Right }
 }
 
+/// A point of the distribution of latencies, and what its column is called.
+type Point = (&'static str, fn(&Latency) -> u64);
+
+/// What a decision needs.
+const FEW_POINTS: &[Point] = &[("p50", |latency| latency.p50_ns), ("p99", |latency| latency.p99_ns)];
+/// Everything that `run.json` has.
+const ALL_POINTS: &[Point] = &[
+    ("p50", |latency| latency.p50_ns),
+    ("p90", |latency| latency.p90_ns),
+    ("p99", |latency| latency.p99_ns),
+    ("p99.9", |latency| latency.p99_9_ns),
+    ("max", |latency| latency.max_ns),
+];
+
 /// Writes the table of a scenario; nothing when nothing was measured.
-pub fn write(scenario: &ScenarioRun, page: &mut Page) {
+pub fn write(scenario: &ScenarioRun, details: Details, page: &mut Page) {
+    let points = if details == Details::Full { ALL_POINTS } else { FEW_POINTS };
     let strategies: Vec<&StrategyRun> =
         assessment::ranked(scenario).into_iter().map(|(strategy, _)| strategy).collect();
     let mut groups = Vec::new();
@@ -47,16 +63,16 @@ pub fn write(scenario: &ScenarioRun, page: &mut Page) {
         }
         let latency = |strategy: &StrategyRun| strategy.latency.get(&operation).copied();
         let latency = |strategy: &StrategyRun| latency(strategy).filter(|latency| latency.count > 0);
-        groups.push(Group {
-            title: format!("{operation}, under concurrency"),
-            columns: vec![
-                numbers("p50", &strategies, |s| latency(s).map(|latency| Nanos(latency.p50_ns).to_string())),
-                numbers("p99", &strategies, |s| latency(s).map(|latency| Nanos(latency.p99_ns).to_string())),
-                numbers("per s", &strategies, |s| {
-                    s.throughput_per_s.get(&operation).map(|&rate| number::short(rate))
-                }),
-            ],
-        });
+        let mut columns: Vec<Column> = points
+            .iter()
+            .map(|(name, point)| {
+                numbers(name, &strategies, |s| latency(s).map(|latency| Nanos(point(&latency)).to_string()))
+            })
+            .collect();
+        columns.push(numbers("per s", &strategies, |s| {
+            s.throughput_per_s.get(&operation).map(|&rate| number::short(rate))
+        }));
+        groups.push(Group { title: format!("{operation}, under concurrency"), columns });
     }
     if strategies.iter().any(|strategy| strategy.torn_reads.is_some()) {
         let torn = |strategy: &StrategyRun| {

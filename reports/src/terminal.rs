@@ -33,7 +33,7 @@ pub fn render(run: &Run, style: Style, details: Details, run_json: Option<&Path>
         heading(scenario, run, &mut page);
         guarantees::write(scenario, &mut page);
         extent::write(scenario, details, &mut page);
-        performance::write(scenario, &mut page);
+        performance::write(scenario, details, &mut page);
         findings::write(run, scenario, details, &mut explained, &mut page);
     }
     summary::write(run, run_json, details, &mut page);

@@ -453,6 +453,21 @@ fn with_few_strategies_an_example_of_each_kind_is_given_once_as_well() {
 }
 
 #[test]
+fn the_whole_distribution_of_latencies_is_there_for_who_wants_it() {
+    let run = sample::run(vec![sample::index()]);
+    let full = shown(&run, 100, Details::Full);
+    let row = full.lines().find(|line| line.starts_with("   temp-rename  ") && line.contains("µs"));
+    let row = row.unwrap_or_else(|| panic!("a row of costs in\n{full}"));
+    for (name, value) in
+        [("p50", "41.3 µs"), ("p90", "82.6 µs"), ("p99", "372 µs"), ("p99.9", "826 µs"), ("max", "2.93 ms")]
+    {
+        assert!(full.lines().any(|line| line.split_whitespace().any(|word| word == name)), "{name}: {full}");
+        assert!(row.contains(value), "{name} is {value}: {row}");
+    }
+    assert!(!shown(&run, 100, Details::Summary).contains("p99.9"));
+}
+
+#[test]
 fn a_step_names_the_part_that_its_client_plays() {
     let mut run = sample::run(vec![sample::index()]);
     for strategy in &mut run.scenarios[0].strategies {
