@@ -34,6 +34,8 @@ pub(super) const BOUND_MAX: u32 = 3;
 
 /// Depths of the bugs that schedules are drawn for, in turn. The deeper, the more it takes.
 const DEPTHS: &[u32] = &[2, 3, 3, 3];
+/// The part of a plan's time that is spent on short witnesses at most, once something was found.
+const SHARE_OF_WITNESSES: u32 = 4;
 /// Executions of clients that are not under control: more can still find something, and prove nothing.
 const UNCONTROLLED: u64 = 200;
 
@@ -57,7 +59,8 @@ pub fn explore(plan: &Plan, root: &StateRoot, surroundings: &mut Surroundings<'_
         }
     }
     let reach = reach.unwrap_or_default();
-    if let Err(error) = witnesses(&plan, root, surroundings, &mut ledger) {
+    let until = Instant::now() + budget / SHARE_OF_WITNESSES;
+    if let Err(error) = witnesses(&plan, until, root, surroundings, &mut ledger) {
         problems.push(format!("looking for short witnesses: {error}"));
     }
     Measured { cells: ledger.cells(plan.hazard, &clients_of(&plan), &reach), problems, ..Measured::default() }

@@ -2,12 +2,15 @@
 //! those one with few operations and few clients.
 //!
 //! First the executions of the clients with which it was found are run again, bound after bound. Then
-//! fewer clients with fewer operations try to do as well, the smallest cast first.
+//! fewer clients try to do as well, the smallest cast first; whether they can at all is asked of the
+//! reduced search, which knows sooner than all schedules within a bound. Fewer operations were
+//! searched before, without finding it.
 //!
-//! Not covered: that nothing shorter exists. Executions are counted here, and most anomalies show in
-//! the first few.
+//! Not covered: that nothing shorter exists. Executions are counted here, and the time is limited; most
+//! anomalies show in the first few. Each is told in any case.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use tearproof_core::plan::Plan;
 use tearproof_core::verdict::Findings;
@@ -18,7 +21,7 @@ use super::explorer::BOUND_MAX;
 use super::fates::{self, Fates};
 use super::ledger::{Found, Ledger};
 use super::scale::Cast;
-use super::search::{Continue, Limits, preemption};
+use super::search::{Continue, End, Limits, dpor, preemption};
 use super::stand::Stand;
 use super::system::ThreadId;
 use super::token::{Token, digest_of};
@@ -29,9 +32,10 @@ use crate::stress::Surroundings;
 const ALL: u64 = 3000;
 const SMALLER: u64 = 500;
 
-/// Gives every anomaly a short witness, told step by step.
+/// Gives every anomaly a witness that is told step by step, and a short one where that is found in time.
 pub(super) fn witnesses(
     plan: &Plan,
+    deadline: Instant,
     root: &StateRoot,
     surroundings: &mut Surroundings<'_>,
     ledger: &mut Ledger,
@@ -41,12 +45,19 @@ pub(super) fn witnesses(
         let fates = fates::of_schedule(plan, &found.schedule);
         by_operations.entry((found.operations, fates)).or_default().push(Sought { found, most: BOUND_MAX });
     }
+    let mut groups = by_operations.len() as u32;
     for ((operations, fates), all) in by_operations {
         let mut all: Vec<Sought<'_>> = all;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let until = Instant::now() + left / groups;
+        groups -= 1;
         let whole = Cast { operations, ..Cast::of(plan) };
         Stand::with(&whole.applied(plan), root, surroundings, |stand, surroundings| {
             stand.arena.ordain(&fates);
-            let short = stand.shorten(&all, ALL, surroundings)?;
+            // Half of the time is for those who may do with fewer clients.
+            let half = Instant::now() + until.saturating_duration_since(Instant::now()) / 2;
+            let limits = Limits { executions: ALL, deadline: Some(half) };
+            let short = stand.shorten(&all, limits, surroundings)?;
             for (sought, short) in all.iter_mut().zip(short) {
                 if let Some((bound, schedule)) = short {
                     sought.most = bound;
@@ -55,19 +66,27 @@ pub(super) fn witnesses(
             }
             stand.tell(plan, &whole, &mut all, surroundings)
         })?;
-        for cast in whole.smaller() {
-            if all.is_empty() {
+        for cast in whole.with_fewer_clients() {
+            if all.is_empty() || Instant::now() >= until {
                 break;
             }
             Stand::with(&cast.applied(plan), root, surroundings, |stand, surroundings| {
                 stand.arena.ordain(&fates::within(&fates, stand.bench.plan));
-                let short = stand.shorten(&all, SMALLER, surroundings)?;
+                let limits = Limits { executions: SMALLER, deadline: Some(until) };
+                let (mut able, unable): (Vec<Sought<'_>>, _) = {
+                    let mut can = stand.can_show(&all, limits, surroundings)?.into_iter();
+                    all.drain(..).partition(|_| can.next().unwrap_or(true))
+                };
+                all = unable;
+                let short = stand.shorten(&able, limits, surroundings)?;
                 let mut done = Vec::new();
                 for (index, short) in short.into_iter().enumerate().rev() {
+                    let sought = able.remove(index);
                     if let Some((_, schedule)) = short {
-                        let sought = all.remove(index);
                         sought.found.schedule = schedule;
                         done.push(sought);
+                    } else {
+                        all.push(sought);
                     }
                 }
                 stand.tell(plan, &cast, &mut done, surroundings)
@@ -88,12 +107,37 @@ struct Sought<'f> {
 }
 
 impl Stand<'_, '_> {
+    /// Whether each of these anomalies can be shown by the clients that are here, as far as is known.
+    fn can_show(
+        &mut self,
+        all: &[Sought<'_>],
+        limits: Limits,
+        surroundings: &mut Surroundings<'_>,
+    ) -> Result<Vec<bool>, ArenaError> {
+        let mut shown = vec![false; all.len()];
+        let bench = &self.bench;
+        let searched = dpor::search(&mut self.arena, limits, |arena, trace| {
+            let mut recount = bench.recount(arena)?;
+            let mut findings = Findings::new();
+            bench.findings(&mut recount, trace, |_| false, &mut findings, surroundings)?;
+            for (shown, sought) in shown.iter_mut().zip(all) {
+                *shown |= anomalies(&findings).any(|anomaly| anomaly.kind == sought.found.anomaly.kind);
+            }
+            let all_shown = shown.iter().all(|shown| *shown);
+            Ok::<_, ArenaError>(if all_shown { Continue::Stop } else { Continue::Yes })
+        })?;
+        if searched.end != End::Exhausted {
+            shown.fill(true);
+        }
+        Ok(shown)
+    }
+
     /// Looks for executions with few preemptions that show these anomalies: the number and the
     /// schedule of each, where there is one.
     fn shorten(
         &mut self,
         all: &[Sought<'_>],
-        executions: u64,
+        limits: Limits,
         surroundings: &mut Surroundings<'_>,
     ) -> Result<Vec<Option<Short>>, ArenaError> {
         let mut short = vec![None; all.len()];
@@ -104,7 +148,6 @@ impl Stand<'_, '_> {
             if !(0..all.len()).any(|index| is_open(&short, index)) {
                 break;
             }
-            let limits = Limits { executions, deadline: None };
             preemption::search(&mut self.arena, bound, limits, |arena, trace| {
                 let mut recount = bench.recount(arena)?;
                 let mut findings = Findings::new();

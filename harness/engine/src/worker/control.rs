@@ -6,7 +6,7 @@
 //! step that it has completed in a word of its own and writes to an event descriptor. Every word
 //! is written by one side only, so a process that dies at any instruction leaves nothing locked.
 //!
-//! Layout, in 64-byte lines: one for the supervisor, one a process, one a thread; then the
+//! Layout, in 64-byte lines: one for the supervisor, one for the nursery, one a process, one a thread; then the
 //! specification as JSON; then, on a page boundary, the rings of events.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -18,6 +18,8 @@ use crate::record::SharedMemory;
 
 const LINE: usize = 64;
 const PAGE: usize = 4096;
+/// Lines that are nobody's own: the supervisor's, and the nursery's.
+const COMMON: usize = 2;
 /// Places in a thread's line.
 const GO: usize = 16;
 const MARK: usize = 20;
@@ -88,7 +90,7 @@ pub struct Layout {
 
 impl Layout {
     const fn specification_start(&self) -> usize {
-        LINE * (1 + self.processes + self.threads)
+        LINE * (COMMON + self.processes + self.threads)
     }
 
     const fn rings_start(&self) -> usize {
@@ -178,7 +180,7 @@ impl<'m> Control<'m> {
 
     /// Where a thread's line begins in the shared memory, in bytes.
     pub const fn thread_line_start(&self, index: usize) -> u64 {
-        (LINE * (1 + self.layout.processes + index)) as u64
+        (LINE * (COMMON + self.layout.processes + index)) as u64
     }
 
     /// The highest fencing token that the protected resource has seen.
@@ -186,16 +188,74 @@ impl<'m> Control<'m> {
         self.memory.u64_at(16)
     }
 
+    /// What the supervisor and the nursery tell each other.
+    pub fn nursery(&self) -> NurseryLine<'m> {
+        NurseryLine { memory: self.memory, start: LINE }
+    }
+
     /// What the supervisor and one process tell each other.
     pub fn process(&self, index: usize) -> ProcessLine<'m> {
         assert!(index < self.layout.processes, "process {index} of {}", self.layout.processes);
-        ProcessLine { memory: self.memory, start: LINE * (1 + index) }
+        ProcessLine { memory: self.memory, start: LINE * (COMMON + index) }
     }
 
     /// What the supervisor and one thread tell each other.
     pub fn thread(&self, index: usize) -> ThreadLine<'m> {
         assert!(index < self.layout.threads, "thread {index} of {}", self.layout.threads);
-        ThreadLine { memory: self.memory, start: LINE * (1 + self.layout.processes + index) }
+        ThreadLine { memory: self.memory, start: LINE * (COMMON + self.layout.processes + index) }
+    }
+}
+
+/// The line of the process of which clients are copies.
+#[derive(Clone, Copy)]
+pub struct NurseryLine<'m> {
+    memory: &'m SharedMemory,
+    start: usize,
+}
+
+impl NurseryLine<'_> {
+    /// What [`Self::born`] is until an order is done, and when the nursery is ready for the first one: no
+    /// process id that a client could have.
+    pub const NOBODY: u32 = 0;
+    /// See [`Self::NOBODY`].
+    pub const READY: u32 = 1;
+
+    /// The process id of the copy that was wanted last.
+    pub fn born(&self) -> &AtomicU32 {
+        self.memory.u32_at(self.start + 8)
+    }
+
+    /// The index of the process that is wanted.
+    pub fn wanted(&self) -> &AtomicU32 {
+        self.memory.u32_at(self.start + 4)
+    }
+
+    fn order_word(&self) -> &AtomicU32 {
+        self.memory.u32_at(self.start)
+    }
+
+    /// Wants the process with this index.
+    pub fn order(&self, index: u32) {
+        self.born().store(Self::NOBODY, Ordering::SeqCst);
+        self.wanted().store(index, Ordering::SeqCst);
+        self.order_word().fetch_add(1, Ordering::SeqCst);
+        let _ = futex::wake(self.order_word(), futex::Flags::empty(), 1);
+    }
+
+    /// The orders so far, to begin [`Self::wait_for_order`] with.
+    pub fn orders_so_far(&self) -> u32 {
+        self.order_word().load(Ordering::SeqCst)
+    }
+
+    /// Waits until there are others than these.
+    pub fn wait_for_order(&self, seen: u32) -> u32 {
+        loop {
+            let now = self.orders_so_far();
+            if now != seen {
+                return now;
+            }
+            let _ = futex::wait(self.order_word(), futex::Flags::empty(), seen, None);
+        }
     }
 }
 

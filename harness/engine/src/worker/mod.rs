@@ -7,6 +7,7 @@
 mod client;
 mod control;
 mod gated;
+mod nursery;
 mod specification;
 
 use std::collections::HashMap;
@@ -21,7 +22,7 @@ use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use tearproof_core::scenario::{Lifetime, Program, ProgramForm, Via};
 use tearproof_core::strategy::{Client, ClientContext, Strategy, StrategyError};
 
-pub use control::{Control, Layout, Moment, Step, Strike};
+pub use control::{Control, Layout, Moment, NurseryLine, Step, Strike};
 pub use gated::EXECUTION;
 pub use specification::{Part, PartKind, Specification};
 
@@ -144,8 +145,8 @@ impl Opener {
     }
 }
 
-/// Runs as one of the processes of a session. `index` says which, `parent` is the pid of the
-/// supervisor.
+/// Runs as one of the processes of a session. `index` says which; the one after the last is the process
+/// of which clients that stand behind gates are copies. `parent` is the pid of the supervisor.
 pub fn worker_main(index: usize, parent: u32, strategies: &dyn Strategies) -> ExitCode {
     let Err(error) = run(index, parent, strategies);
     ExitCode::from(complain(&error))
@@ -179,6 +180,11 @@ fn run(index: usize, parent: u32, strategies: &dyn Strategies) -> io::Result<Inf
     let done = take_descriptor(rustix::stdio::stdout())?;
     let control = Control::open(&memory);
     let specification: Specification = serde_json::from_slice(&control.specification())?;
+    let index = if specification.gated && index == specification.processes.len() {
+        nursery::raise(&control.nursery(), parent)?
+    } else {
+        index
+    };
     let part = &specification.processes[index];
     let lifetime = specification.role(index).map_or(Lifetime::Session, |role| role.lifetime);
     let opener = Opener::new(&specification, strategies, &part.strategy, part.via, lifetime)

@@ -15,6 +15,7 @@ mod detour;
 mod fate;
 mod identity;
 mod locks;
+mod nursery;
 mod perform;
 mod process;
 mod snapshot;
@@ -31,6 +32,7 @@ use crate::explore::system::ThreadId;
 use crate::worker::{Control, Specification};
 use fate::Fate;
 use locks::Locks;
+use nursery::Nursery;
 use process::Process;
 use snapshot::Snapshot;
 use thread::{Pending, State, Thread};
@@ -89,6 +91,9 @@ pub struct Arena<'s> {
     specification: &'s Specification,
     control: Control<'s>,
     launch: Launch<'s>,
+    nursery: Nursery,
+    /// The mask that clients begin with.
+    umask: u32,
     processes: Vec<Process>,
     threads: Vec<Thread>,
     /// Watched directories and the inodes that stand for them: the state directory first.
@@ -132,10 +137,14 @@ impl<'s> Arena<'s> {
             .collect();
         let mut tree = Tree::default();
         let snapshot = Snapshot::take(&roots, &mut tree)?;
+        let control = Control::open(launch.memory);
+        let nursery = Nursery::start(&launch, &control)?;
         let mut arena = Self {
             specification: launch.specification,
-            control: Control::open(launch.memory),
+            control,
             launch,
+            nursery,
+            umask: process::current_umask(),
             processes: Vec::new(),
             threads: Vec::new(),
             roots,

@@ -2,15 +2,14 @@
 
 use std::io::Read;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::descriptors::Descriptors;
+use super::nursery::{Offspring, Patience};
 use super::tree::Inode;
 use super::{Arena, ArenaError, State};
-use crate::explore::gate::{ClientMemory, Listener, Notification, ReceiveError, silence_vdso};
+use crate::explore::gate::{ClientMemory, Listener, Notification, ReceiveError};
 use crate::explore::open_files::OpenFiles;
 use crate::explore::system::ThreadId;
 use crate::explore::watchdog::Watchdog;
@@ -66,8 +65,7 @@ impl Launch<'_> {
 /// One client process.
 #[derive(Debug)]
 pub(super) struct Process {
-    child: Child,
-    pidfd: OwnedFd,
+    child: Offspring,
     pub listener: Listener,
     pub memory: ClientMemory,
     pub descriptors: Descriptors,
@@ -149,7 +147,7 @@ impl Process {
 
     /// Whether the process has not ended.
     pub fn is_alive(&self) -> bool {
-        let mut poll = [rustix::event::PollFd::new(&self.pidfd, rustix::event::PollFlags::IN)];
+        let mut poll = [rustix::event::PollFd::new(&self.child.pidfd, rustix::event::PollFlags::IN)];
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         matches!(rustix::event::poll(&mut poll, Some(&now)), Ok(0))
     }
@@ -162,8 +160,6 @@ impl Drop for Process {
                 let _ = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
             }
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -196,11 +192,7 @@ impl Arena<'_> {
         Ok(())
     }
 
-    fn start_process(&self, index: usize) -> Result<Process, ArenaError> {
-        let failed = || ArenaError::environment(format!("starting client process {index}"));
-        let launch = &self.launch;
-        let stdin = launch.memory.as_fd().try_clone_to_owned().map_err(failed())?;
-        let null = std::fs::File::options().write(true).open("/dev/null").map_err(failed())?;
+    fn start_process(&mut self, index: usize) -> Result<Process, ArenaError> {
         let line = self.control.process(index);
         line.gate().store(0, Ordering::SeqCst);
         let part = &self.specification.processes[index];
@@ -209,54 +201,29 @@ impl Arena<'_> {
             self.control.thread(number).client().store(number as u32 + 1, Ordering::SeqCst);
             self.control.thread(number).go().store(self.generation, Ordering::SeqCst);
         }
-        let mut command = launch.executable.command("worker");
-        command
-            .arg(index.to_string())
-            .arg(std::process::id().to_string())
-            .stdin(Stdio::from(stdin))
-            .stdout(Stdio::from(null))
-            .stderr(Stdio::from(launch.complaints.try_clone().map_err(failed())?))
-            .current_dir(&self.specification.root)
-            .process_group(0);
-        let mut child = command.spawn().map_err(failed())?;
-        let spared = launch.open_files.spare(rustix::process::Pid::from_child(&child));
-        let fetched = self.fetch(index, &mut child).and_then(|fetched| {
-            spared.map_err(failed())?;
-            Ok(fetched)
-        });
-        match fetched {
-            Ok((pidfd, listener, memory)) => Ok(Process {
-                base: line.base().load(Ordering::SeqCst),
-                child,
-                pidfd,
-                listener,
-                memory,
-                descriptors: Descriptors::default(),
-                births: 0,
-                strangers: Vec::new(),
-                directory: None,
-                umask: current_umask(),
-                lines: Vec::new(),
-                first_line: part.first_thread,
-                line_count: part.threads,
-                line_start: self.control.thread_line_start(part.first_thread),
-            }),
-            Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(error)
-            }
-        }
+        let mut child = self.nursery.bear(index, &self.launch, &self.control)?;
+        let (listener, memory) = self.fetch(index, &mut child)?;
+        Ok(Process {
+            base: line.base().load(Ordering::SeqCst),
+            child,
+            listener,
+            memory,
+            descriptors: Descriptors::default(),
+            births: 0,
+            strangers: Vec::new(),
+            directory: None,
+            umask: self.umask,
+            lines: Vec::new(),
+            first_line: part.first_thread,
+            line_count: part.threads,
+            line_start: self.control.thread_line_start(part.first_thread),
+        })
     }
 
     /// Waits until a process has installed its gate, and takes the listener over.
-    fn fetch(
-        &self,
-        index: usize,
-        child: &mut Child,
-    ) -> Result<(OwnedFd, Listener, ClientMemory), ArenaError> {
+    fn fetch(&self, index: usize, child: &mut Offspring) -> Result<(Listener, ClientMemory), ArenaError> {
         let failed = || ArenaError::environment(format!("fetching the gate of client process {index}"));
-        let begun = Instant::now();
+        let mut patience = Patience::begin(self.launch.hang);
         let line = self.control.process(index);
         let number = loop {
             match line.gate().load(Ordering::SeqCst) {
@@ -274,25 +241,20 @@ impl Arena<'_> {
                     }
                 )));
             }
-            if begun.elapsed() > self.launch.hang {
+            if !patience.wait() {
                 return Err(ArenaError::Client(format!("client process {index} did not start in time")));
             }
-            std::thread::sleep(Duration::from_micros(200));
         };
-        let pid = rustix::process::Pid::from_child(child);
-        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
-            .map_err(|error| failed()(error.into()))?;
         // SAFETY: takes plain numbers; what it returns is a new descriptor that nobody else has.
         let listener = unsafe {
-            let fd = libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0);
+            let fd = libc::syscall(libc::SYS_pidfd_getfd, child.pidfd.as_raw_fd(), number, 0);
             if fd < 0 {
                 return Err(failed()(std::io::Error::last_os_error()));
             }
             OwnedFd::from_raw_fd(fd as i32)
         };
         let memory = ClientMemory::open(child.id()).map_err(failed())?;
-        silence_vdso(child.id(), &memory).map_err(failed())?;
-        Ok((pidfd, Listener::new(listener), memory))
+        Ok((Listener::new(listener), memory))
     }
 
     /// The next call of a process; `None` when it has ended.
@@ -332,8 +294,8 @@ impl Arena<'_> {
         }
         let process = &mut self.processes[index];
         process.descriptors.clear();
-        let _ = process.child.kill();
-        process.child.wait().map(drop).map_err(ArenaError::environment("reaping a client process"))
+        process.child.kill();
+        process.child.wait().map_err(ArenaError::environment("reaping a client process"))
     }
 
     /// Kills a process and starts it anew.
@@ -356,7 +318,7 @@ fn where_it_is(pid: u32) -> String {
 }
 
 /// The mask that clients inherit.
-fn current_umask() -> u32 {
+pub(super) fn current_umask() -> u32 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
     mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o022)
