@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tearproof_core::claim::{Engine, Hazard};
@@ -13,7 +13,7 @@ use tearproof_core::history::History;
 use tearproof_core::plan::{Plan, mix};
 use tearproof_core::run::Directory;
 use tearproof_core::verdict::{Finding, Findings};
-use tearproof_engine::explore::{self, Shard, in_shards};
+use tearproof_engine::explore::{Effort, Exploration, Shard, in_shards};
 use tearproof_engine::host;
 use tearproof_engine::process::{Executable, Interrupt, StateRoot};
 use tearproof_engine::stress::{self, Measured, Surroundings};
@@ -102,6 +102,19 @@ impl Place {
     }
 }
 
+/// A plan that is being explored, pass by pass.
+struct Open<'p> {
+    /// Which of the pieces.
+    place: usize,
+    piece: &'p Piece,
+    exploration: Mutex<Option<Exploration>>,
+}
+
+/// How often explorations that are not done are taken up again.
+const PASSES: u32 = 4;
+/// What the search for short witnesses may take in any case.
+const LEAST_FOR_WITNESSES: Duration = Duration::from_millis(200);
+
 /// What pieces are run with.
 pub struct Workshop<'a> {
     options: &'a RunOptions,
@@ -149,12 +162,10 @@ impl<'a> Workshop<'a> {
         let stop = || self.interrupt.raised();
         let explored: Vec<Piece> =
             pieces.iter().copied().filter(|piece| piece.engine == Engine::Explore).collect();
-        let at_once = self.shards.min(explored.len()).max(1) as u32;
-        let share =
-            |at_once: u32| clock.lock().expect("nobody panics while telling the time").next_share(at_once);
-        let do_one = |shard: Shard, piece: &Piece| {
-            let at_once = if piece.engine == Engine::Explore { at_once } else { 1 };
-            let measured = self.measure(shard, piece, share(at_once), progress);
+        let share = || clock.lock().expect("nobody panics while telling the time").next_share(1);
+        let first = Shard { number: 0 };
+        let do_one = |piece: &Piece| {
+            let measured = self.measure(first, piece, share(), progress);
             progress.done();
             measured
         };
@@ -164,9 +175,9 @@ impl<'a> Workshop<'a> {
         let mut stressed = Vec::new();
         for piece in pieces.iter().filter(|piece| piece.engine != Engine::Explore) {
             let measured = (!stop()).then(|| match unusable.get(&piece.entry) {
-                None => do_one(Shard { number: 0 }, piece),
+                None => do_one(piece),
                 Some(reason) => {
-                    let plan = self.plan(Shard { number: 0 }, piece, share(1));
+                    let plan = self.plan(first, piece, share());
                     progress.done();
                     Measured::unusable(&plan, reason)
                 }
@@ -176,7 +187,8 @@ impl<'a> Workshop<'a> {
             }
             stressed.push(measured);
         }
-        let explored = in_shards(self.shards, &explored, stop, do_one);
+        let remaining = clock.lock().expect("nobody panics while telling the time").remaining();
+        let explored = self.explore(&explored, remaining, progress);
         let (mut stressed, mut explored) = (stressed.into_iter(), explored.into_iter());
         let result = |piece: &Piece| match piece.engine {
             Engine::Explore => explored.next().flatten(),
@@ -185,16 +197,104 @@ impl<'a> Workshop<'a> {
         pieces.iter().map(result).collect()
     }
 
+    /// Explores plans in passes: all of them for a short time each, and then those that were not done for longer
+    /// and longer. So what one plan does not need another one has, and few of those that could be
+    /// exhausted are not.
+    fn explore(&self, pieces: &[Piece], budget: Duration, progress: &Progress) -> Vec<Option<Measured>> {
+        let begun = Instant::now();
+        let stop = || self.interrupt.raised();
+        let mut measured: Vec<Option<Measured>> = pieces.iter().map(|_| None).collect();
+        let mut open: Vec<Open<'_>> = pieces
+            .iter()
+            .enumerate()
+            .map(|(place, piece)| Open { place, piece, exploration: Mutex::new(None) })
+            .collect();
+        // Who has a processor for himself waits for nobody.
+        let passes = if pieces.len() <= self.shards { 1 } else { PASSES };
+        for left in (1..=passes).rev() {
+            let effort = if left == 1 { Effort::Last } else { Effort::First };
+            let time = budget.saturating_sub(begun.elapsed()) / left;
+            let clock = Mutex::new(Clock::start(time, open.len() as u32));
+            let at_once = self.shards.min(open.len()).max(1) as u32;
+            let done = in_shards(self.shards, &open, stop, |shard, open| {
+                let share = clock.lock().expect("nobody panics while telling the time").next_share(at_once);
+                self.go_on(shard, open, share, effort, progress)
+            });
+            let mut still_open = Vec::new();
+            for (open, done) in open.into_iter().zip(done) {
+                match done.flatten() {
+                    Some(done) => measured[open.place] = Some(done),
+                    None => still_open.push(open),
+                }
+            }
+            open = still_open;
+        }
+        // The run was cut short: what is known so far is told.
+        for Open { place, piece, exploration } in open {
+            let begun = exploration.into_inner().expect("the shards have ended");
+            measured[place] = begun.and_then(|exploration| {
+                let root = &self.places[piece.directory][0].root;
+                self.with_surroundings(None, |surroundings| {
+                    Some(exploration.conclude(Duration::ZERO, root, surroundings))
+                })
+            });
+        }
+        measured
+    }
+
+    /// Explores a plan for so long. What came of it, if it is done.
+    fn go_on(
+        &self,
+        shard: Shard,
+        open: &Open<'_>,
+        share: Duration,
+        effort: Effort,
+        progress: &Progress,
+    ) -> Option<Measured> {
+        let plan = self.plan(shard, open.piece, share);
+        let row = format!("{} · {} · {}", plan.scenario.name, plan.strategy, plan.hazard);
+        progress.begin(row.clone());
+        let place = &self.places[open.piece.directory][shard.number];
+        let keep = self.kept_history(open.piece, &plan);
+        let measured = self.with_surroundings(keep.as_deref(), |surroundings| {
+            let mut slot = open.exploration.lock().expect("one shard has it at a time");
+            let mut exploration = slot.take().unwrap_or_else(|| Exploration::of(&plan));
+            exploration.with_other_dir(plan.other_dir.clone());
+            exploration.go_on(share, effort, &place.root, surroundings);
+            if effort == Effort::First && !exploration.is_settled() {
+                *slot = Some(exploration);
+                return None;
+            }
+            let time = (share / 4).max(LEAST_FOR_WITNESSES);
+            Some(exploration.conclude(time, &place.root, surroundings))
+        });
+        if let Some(measured) = &measured {
+            for problem in &measured.problems {
+                progress.say(&format!("{row}: {problem}"));
+            }
+            progress.done();
+        }
+        measured
+    }
+
+    /// Where the first history that shows a violation goes, if it is kept.
+    fn kept_history(&self, piece: &Piece, plan: &Plan) -> Option<PathBuf> {
+        self.options.histories.then(|| {
+            self.histories(piece.directory)
+                .join(format!("{}-{}-{}.jsonl", plan.scenario.name, plan.strategy, plan.hazard))
+        })
+    }
+
     fn measure(&self, shard: Shard, piece: &Piece, share: Duration, progress: &Progress) -> Measured {
         let plan = self.plan(shard, piece, share);
         let row = format!("{} · {} · {}", plan.scenario.name, plan.strategy, plan.hazard);
         progress.begin(row.clone());
         let place = &self.places[piece.directory][shard.number];
-        let keep = self.options.histories.then(|| {
-            self.histories(piece.directory)
-                .join(format!("{}-{}-{}.jsonl", plan.scenario.name, plan.strategy, plan.hazard))
+        let keep = self.kept_history(piece, &plan);
+        let measured = self.with_surroundings(keep.as_deref(), |surroundings| {
+            Some(stress::run(&plan, &place.root, surroundings))
         });
-        let measured = self.run_plan(piece.engine, &plan, &place.root, keep.as_deref());
+        let measured = measured.unwrap_or_default();
         for problem in &measured.problems {
             progress.say(&format!("{row}: {problem}"));
         }
@@ -238,9 +338,12 @@ impl<'a> Workshop<'a> {
         histories
     }
 
-    /// Runs one plan with one engine.
-    fn run_plan(&self, engine: Engine, plan: &Plan, root: &StateRoot, keep: Option<&Path>) -> Measured {
-        let run = if engine == Engine::Explore { explore::explore } else { stress::run };
+    /// Has something run. The first history that shows a violation is kept where that is wanted.
+    fn with_surroundings(
+        &self,
+        keep: Option<&Path>,
+        run: impl FnOnce(&mut Surroundings<'_>) -> Option<Measured>,
+    ) -> Option<Measured> {
         let mut kept: Result<bool, anyhow::Error> = Ok(false);
         let mut observe = |history: &History, findings: &Findings| {
             let violated = findings.iter().any(|(_, finding)| matches!(finding, Finding::Violated(_)));
@@ -248,19 +351,15 @@ impl<'a> Workshop<'a> {
                 kept = check::write_history(path, history).map(|()| true);
             }
         };
-        let mut measured = run(
-            plan,
-            root,
-            &mut Surroundings {
-                executable: self.executable,
-                strategies: &Registry,
-                check: &tearproof_check::check,
-                observe: &mut observe,
-                interrupt: self.interrupt,
-                stop_at_violation: false,
-            },
-        );
-        if let Err(error) = kept {
+        let mut measured = run(&mut Surroundings {
+            executable: self.executable,
+            strategies: &Registry,
+            check: &tearproof_check::check,
+            observe: &mut observe,
+            interrupt: self.interrupt,
+            stop_at_violation: false,
+        });
+        if let (Err(error), Some(measured)) = (kept, &mut measured) {
             // The history is lost; what it showed is not.
             measured.problems.push(format!("{error:#}"));
         }

@@ -7,7 +7,7 @@
 //! last bound that was exhausted. Of what is beyond that, schedules are drawn at random (`pct`), with
 //! all operations, and the verdict says what they may have missed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tearproof_core::plan::Plan;
@@ -39,79 +39,190 @@ const SHARE_OF_WITNESSES: u32 = 4;
 /// Executions of clients that are not under control: more can still find something, and prove nothing.
 const UNCONTROLLED: u64 = 200;
 
-/// Explores a plan until everything was seen or a limit is reached. What goes wrong on the way is
-/// part of the result.
+/// Explores a plan until everything was seen or its time is over. What goes wrong on the way is part of the
+/// result.
 pub fn explore(plan: &Plan, root: &StateRoot, surroundings: &mut Surroundings<'_>) -> Measured {
-    let mut ledger = Ledger::default();
-    let mut reach: Option<Reach> = None;
-    let mut problems = Vec::new();
-    let begun = Instant::now();
-    let budget = plan.budget;
-    let plan = scaled(plan);
-    let all = fates::of_plan(&plan);
-    for (fates, number) in all.iter().zip(1..) {
-        let end = after(begun, budget.saturating_mul(number) / all.len() as u32);
-        let reached = deepen(&plan, fates, end, root, surroundings, &mut ledger, &mut problems);
-        let over = reached.is_over() || is_enough(&ledger, surroundings);
-        reach = Some(reach.map_or(reached.clone(), |before| before.together_with(reached)));
-        if over {
-            break;
-        }
-    }
-    let reach = reach.unwrap_or_default();
-    let until = Instant::now() + budget / SHARE_OF_WITNESSES;
-    if let Err(error) = witnesses(&plan, until, root, surroundings, &mut ledger) {
-        problems.push(format!("looking for short witnesses: {error}"));
-    }
-    Measured { cells: ledger.cells(plan.hazard, &clients_of(&plan), &reach), problems, ..Measured::default() }
+    let mut exploration = Exploration::of(plan);
+    exploration.go_on(plan.budget, Effort::Last, root, surroundings);
+    exploration.conclude(plan.budget / SHARE_OF_WITNESSES, root, surroundings)
 }
 
-/// Explores a plan with these fates, with more and more operations.
-fn deepen(
-    plan: &Plan,
-    fates: &Fates,
-    end: Instant,
-    root: &StateRoot,
-    surroundings: &mut Surroundings<'_>,
-    ledger: &mut Ledger,
-    problems: &mut Vec<String>,
-) -> Reach {
-    let mut reach = Reach::default();
-    let most = plan.scenario.explore.operations;
-    let mut rest = false;
-    for operations in 1..=most {
-        ledger.turn_page();
-        let mut round = plan.clone();
-        round.scenario.explore.operations = operations;
-        let outcome = Stand::with(&round, root, surroundings, |stand, surroundings| {
-            stand.arena.ordain(fates);
-            stand.search(ledger, Deadlines::until(end), surroundings)
-        });
-        let reached = outcome.unwrap_or_else(|error| {
-            problems.push(error.to_string());
-            Reach::doubtful(error.to_string())
-        });
-        let reached = Reach { operations, executions: ledger.executions(), ..reached };
-        let enough = reached.is_over() || is_enough(ledger, surroundings);
-        // A bound that nobody asked for leaves something that was not looked at.
-        rest = !enough && !reached.exhausted_as_asked(&round.scenario.explore);
-        reach = reach.followed_by(reached);
-        if enough || rest {
-            break;
+/// What is done with the time that a plan has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// There may be more later: the search for everything goes as far as it comes.
+    First,
+    /// There is no more: what is not going to be exhausted is searched within bounds, and sampled.
+    Last,
+}
+
+/// A plan under exploration, which can be left when time is over and taken up again, in another place and by
+/// another thread.
+pub struct Exploration {
+    plan: Plan,
+    courses: Vec<Course>,
+    ledger: Ledger,
+    problems: Vec<String>,
+    /// Nothing is left that anybody wants to know.
+    enough: bool,
+}
+
+/// The search under some fates, with more and more operations.
+struct Course {
+    fates: Fates,
+    /// Operations of each client in the round under way.
+    operations: u32,
+    round: Round,
+    /// What the rounds before brought.
+    reach: Reach,
+    /// How far the round under way came.
+    partial: Option<Reach>,
+    /// More time would bring nothing.
+    settled: bool,
+}
+
+/// The search for everything with some number of operations.
+#[derive(Default)]
+struct Round {
+    search: dpor::Search,
+    /// Clients remember what they did before, so every execution has clients of its own.
+    renews: bool,
+    /// Executions that were judged.
+    executions: u64,
+}
+
+impl Exploration {
+    /// That of a plan, at its beginning.
+    pub fn of(plan: &Plan) -> Self {
+        let plan = scaled(plan);
+        let course = |fates: Fates| Course {
+            fates,
+            operations: 1,
+            round: Round::default(),
+            reach: Reach::default(),
+            partial: None,
+            settled: false,
+        };
+        let courses = fates::of_plan(&plan).into_iter().map(course).collect();
+        Self { plan, courses, ledger: Ledger::default(), problems: Vec::new(), enough: false }
+    }
+
+    /// Whether more time would bring nothing more.
+    pub fn is_settled(&self) -> bool {
+        self.enough || self.courses.iter().all(|course| course.settled)
+    }
+
+    /// Explores for so long.
+    pub fn go_on(
+        &mut self,
+        time: Duration,
+        effort: Effort,
+        root: &StateRoot,
+        surroundings: &mut Surroundings<'_>,
+    ) {
+        let begun = Instant::now();
+        let open = self.courses.iter().filter(|course| !course.settled).count() as u32;
+        let Self { plan, courses, ledger, problems, enough } = self;
+        for (course, number) in courses.iter_mut().filter(|course| !course.settled).zip(1..) {
+            if *enough {
+                break;
+            }
+            let until = begun + time * number / open;
+            course.go_on(plan, until, effort, root, surroundings, ledger, problems);
+            *enough = course.reach.is_over() || is_enough(ledger, surroundings);
         }
     }
-    if rest && plan.scenario.explore.preemptions.is_none() {
-        ledger.turn_page();
-        let outcome = Stand::with(plan, root, surroundings, |stand, surroundings| {
-            stand.arena.ordain(fates);
-            stand.sample(ledger, end, surroundings)
-        });
-        match outcome {
-            Ok(sampled) => reach.sampled(&sampled, most),
-            Err(error) => problems.push(format!("sampling: {error}")),
+
+    /// What was found out, with short witnesses where they are found in this time.
+    pub fn conclude(
+        mut self,
+        time: Duration,
+        root: &StateRoot,
+        surroundings: &mut Surroundings<'_>,
+    ) -> Measured {
+        let deadline = Instant::now() + time;
+        if let Err(error) = witnesses(&self.plan, deadline, root, surroundings, &mut self.ledger) {
+            self.problems.push(format!("looking for short witnesses: {error}"));
+        }
+        let begun = |course: &Course| course.settled || course.partial.is_some() || course.operations > 1;
+        let (begun, others): (Vec<Course>, Vec<Course>) = self.courses.into_iter().partition(begun);
+        let mut reach =
+            begun.into_iter().map(Course::reached).reduce(Reach::together_with).unwrap_or_default();
+        if !others.is_empty() && !self.enough {
+            let untouched = Reach { limit: Some("the time was over".to_owned()), ..Reach::default() };
+            reach = reach.together_with(untouched);
+        }
+        let cells = self.ledger.cells(self.plan.hazard, &clients_of(&self.plan), &reach);
+        Measured { cells, problems: self.problems, ..Measured::default() }
+    }
+
+    /// Has what is done from now on done on another file system as well, if there is one.
+    pub fn with_other_dir(&mut self, other_dir: Option<PathBuf>) {
+        self.plan.other_dir = other_dir;
+    }
+}
+
+impl Course {
+    /// Explores until then.
+    fn go_on(
+        &mut self,
+        plan: &Plan,
+        end: Instant,
+        effort: Effort,
+        root: &StateRoot,
+        surroundings: &mut Surroundings<'_>,
+        ledger: &mut Ledger,
+        problems: &mut Vec<String>,
+    ) {
+        let most = plan.scenario.explore.operations;
+        let mut rest = false;
+        while !self.settled && !rest {
+            ledger.turn_page();
+            let mut round = plan.clone();
+            round.scenario.explore.operations = self.operations;
+            let outcome = Stand::with(&round, root, surroundings, |stand, surroundings| {
+                stand.arena.ordain(&self.fates);
+                stand.search(&mut self.round, ledger, Deadlines::until(end, effort), surroundings)
+            });
+            let reached = outcome.unwrap_or_else(|error| {
+                problems.push(error.to_string());
+                Reach::doubtful(error.to_string())
+            });
+            self.round.executions += ledger.executions();
+            let reached = Reach { operations: self.operations, executions: self.round.executions, ..reached };
+            let enough = reached.is_over() || is_enough(ledger, surroundings);
+            // A bound that nobody asked for leaves something that was not looked at.
+            rest = !enough && !reached.exhausted_as_asked(&round.scenario.explore);
+            if rest && effort == Effort::First {
+                self.partial = Some(reached);
+                return;
+            }
+            self.partial = None;
+            self.reach = std::mem::take(&mut self.reach).followed_by(reached);
+            self.settled = enough || rest || self.operations >= most;
+            self.operations += 1;
+            self.round = Round::default();
+        }
+        if rest && plan.scenario.explore.preemptions.is_none() {
+            ledger.turn_page();
+            let outcome = Stand::with(plan, root, surroundings, |stand, surroundings| {
+                stand.arena.ordain(&self.fates);
+                stand.sample(ledger, end, surroundings)
+            });
+            match outcome {
+                Ok(sampled) => self.reach.sampled(&sampled, most),
+                Err(error) => problems.push(format!("sampling: {error}")),
+            }
         }
     }
-    reach
+
+    /// How far it came.
+    fn reached(self) -> Reach {
+        match self.partial {
+            Some(partial) => self.reach.followed_by(partial),
+            None => self.reach,
+        }
+    }
 }
 
 /// That much later; a century, where the clock cannot say it.
@@ -131,15 +242,20 @@ fn is_enough(ledger: &Ledger, surroundings: &Surroundings<'_>) -> bool {
 #[derive(Clone, Copy)]
 struct Deadlines {
     reduced: Instant,
-    bounded: Instant,
+    /// `None`: there is time for that later.
+    bounded: Option<Instant>,
 }
 
 impl Deadlines {
-    /// A part of the time for each, so that the next one, which always brings something, has some left.
-    fn until(end: Instant) -> Self {
+    /// At last, a part of the time for each, so that the next one, which always brings something, has some
+    /// left.
+    fn until(end: Instant, effort: Effort) -> Self {
         let now = Instant::now();
         let left = end.saturating_duration_since(now);
-        Self { reduced: now + left / 8 * 5, bounded: now + left / 8 * 7 }
+        match effort {
+            Effort::First => Self { reduced: end, bounded: None },
+            Effort::Last => Self { reduced: now + left / 8 * 5, bounded: Some(now + left / 8 * 7) },
+        }
     }
 }
 
@@ -223,6 +339,7 @@ impl Stand<'_, '_> {
     /// Searches as far as the plan's limits go, and says how far that was.
     fn search(
         &mut self,
+        round: &mut Round,
         ledger: &mut Ledger,
         deadlines: Deadlines,
         surroundings: &mut Surroundings<'_>,
@@ -237,19 +354,25 @@ impl Stand<'_, '_> {
             bounds = 0..=most;
         } else {
             let limits = Limits { executions: explore.executions, deadline: Some(deadlines.reduced) };
-            let mut end = dpor::search(&mut self.arena, limits, &mut observe)?.end;
-            if matches!(end, End::Diverged(_)) {
+            if round.renews {
+                self.arena.renew_processes();
+            }
+            let mut end = round.search.go_on(&mut self.arena, limits, &mut observe)?.end;
+            if matches!(end, End::Diverged(_)) && !round.renews {
                 // Perhaps only because clients remember what they did before.
                 self.arena.renew_processes();
-                end = dpor::search(&mut self.arena, limits, &mut observe)?.end;
+                round.renews = true;
+                round.search = dpor::Search::default();
+                end = round.search.go_on(&mut self.arena, limits, &mut observe)?.end;
             }
             reach.ended(&end);
         }
         for bound in bounds {
+            let Some(deadline) = deadlines.bounded else { break };
             if reach.is_settled() {
                 break;
             }
-            let limits = Limits { executions: explore.executions, deadline: Some(deadlines.bounded) };
+            let limits = Limits { executions: explore.executions, deadline: Some(deadline) };
             let searched = preemption::search(&mut self.arena, bound, limits, &mut observe)?;
             reach.ended_within(bound, &searched.end);
             if searched.end != End::Exhausted {

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
-use super::process::Launch;
 use super::ArenaError;
+use super::process::Launch;
 use crate::explore::gate::{ClientMemory, silence_vdso};
 use crate::worker::{Control, NurseryLine};
 
@@ -74,11 +74,14 @@ impl Nursery {
                 NurseryLine::NOBODY => {}
                 pid => return Ok(pid),
             }
-            let ended = self.child.try_wait().map_err(ArenaError::environment("waiting for a client process"))?;
+            let ended =
+                self.child.try_wait().map_err(ArenaError::environment("waiting for a client process"))?;
             if ended.is_some() || !patience.wait() {
                 let what = if ended.is_some() { "ended" } else { "does not answer" };
                 let complaints = launch.complaints();
-                return Err(ArenaError::Client(format!("where clients are made, the process {what}: {complaints}")));
+                return Err(ArenaError::Client(format!(
+                    "where clients are made, the process {what}: {complaints}"
+                )));
             }
         }
     }

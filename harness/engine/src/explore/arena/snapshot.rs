@@ -73,8 +73,8 @@ impl Snapshot {
                 self.items.push(Item { path, root: index, mode: 0, content: Content::Link(*first) });
                 continue;
             }
-            let inode = Inode::initial(&[root.as_os_str().as_bytes(), path.as_os_str().as_bytes()].concat());
-            let inode = Inode(inode.0 ^ index as u64);
+            // The same wherever the roots lie, so that a search can go on elsewhere.
+            let inode = Inode(Inode::initial(path.as_os_str().as_bytes()).0 ^ index as u64);
             seen.push((metadata.ino(), self.items.len(), inode));
             let kind = metadata.file_type();
             let (content, known) = if kind.is_dir() {

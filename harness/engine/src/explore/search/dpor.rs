@@ -54,6 +54,62 @@ impl Point {
     }
 }
 
+/// A search, which can be left when a limit is reached and taken up again: also with another system, if that
+/// does the same.
+#[derive(Default)]
+pub struct Search {
+    points: Vec<Point>,
+    trace: Trace,
+    executions: u64,
+    redundant: u64,
+    infeasible: u64,
+}
+
+impl Search {
+    /// Runs one execution of each class that was not run yet, and shows each to the observer. Limits are on
+    /// everything since the search began.
+    ///
+    /// # Errors
+    /// What the system or the observer says.
+    pub fn go_on<S: System>(
+        &mut self,
+        system: &mut S,
+        limits: Limits,
+        mut observe: impl FnMut(&mut S, &Trace) -> Result<Continue, S::Error>,
+    ) -> Result<Searched, S::Error> {
+        let mut enabled = Vec::new();
+        loop {
+            match run(system, &mut self.points, &mut self.trace, &mut enabled, &mut self.infeasible)? {
+                Ran::Complete => {
+                    self.executions += 1;
+                    let waiting = system.waiting();
+                    if observe(system, &self.trace)? == Continue::Stop {
+                        return Ok(self.ended(End::Stopped));
+                    }
+                    reverse_races(&mut self.points, &self.trace, &waiting);
+                }
+                Ran::Asleep => {
+                    self.redundant += 1;
+                    reverse_races(&mut self.points, &self.trace, &[]);
+                }
+                Ran::Nothing => self.redundant += 1,
+                Ran::Diverged(divergence) => return Ok(self.ended(End::Diverged(divergence))),
+            }
+            if !backtrack(&mut self.points, &self.trace) {
+                return Ok(self.ended(End::Exhausted));
+            }
+            if let Some(end) = limits.reached(self.executions + self.redundant) {
+                return Ok(self.ended(end));
+            }
+        }
+    }
+
+    fn ended(&self, end: End) -> Searched {
+        let Self { executions, redundant, infeasible, .. } = *self;
+        Searched { executions, redundant, infeasible, end }
+    }
+}
+
 /// Runs one execution of each class, and shows each to the observer.
 ///
 /// # Errors
@@ -61,41 +117,9 @@ impl Point {
 pub fn search<S: System>(
     system: &mut S,
     limits: Limits,
-    mut observe: impl FnMut(&mut S, &Trace) -> Result<Continue, S::Error>,
+    observe: impl FnMut(&mut S, &Trace) -> Result<Continue, S::Error>,
 ) -> Result<Searched, S::Error> {
-    let mut points: Vec<Point> = Vec::new();
-    let mut trace = Trace::default();
-    let mut searched = Searched { executions: 0, redundant: 0, infeasible: 0, end: End::Exhausted };
-    let mut enabled = Vec::new();
-    loop {
-        match run(system, &mut points, &mut trace, &mut enabled, &mut searched)? {
-            Ran::Complete => {
-                searched.executions += 1;
-                let waiting = system.waiting();
-                if observe(system, &trace)? == Continue::Stop {
-                    searched.end = End::Stopped;
-                    return Ok(searched);
-                }
-                reverse_races(&mut points, &trace, &waiting);
-            }
-            Ran::Asleep => {
-                searched.redundant += 1;
-                reverse_races(&mut points, &trace, &[]);
-            }
-            Ran::Nothing => searched.redundant += 1,
-            Ran::Diverged(divergence) => {
-                searched.end = End::Diverged(divergence);
-                return Ok(searched);
-            }
-        }
-        if !backtrack(&mut points, &trace) {
-            return Ok(searched);
-        }
-        if let Some(end) = limits.reached(searched.executions + searched.redundant) {
-            searched.end = end;
-            return Ok(searched);
-        }
-    }
+    Search::default().go_on(system, limits, observe)
 }
 
 type Threads = SmallVec<[ThreadId; 4]>;
@@ -116,7 +140,7 @@ fn run<S: System>(
     points: &mut Vec<Point>,
     trace: &mut Trace,
     enabled: &mut Vec<ThreadId>,
-    searched: &mut Searched,
+    infeasible: &mut u64,
 ) -> Result<Ran, S::Error> {
     system.begin()?;
     // From the last point another step is taken than before.
@@ -146,7 +170,7 @@ fn run<S: System>(
         {
             blocked.push(step.thread);
             point.drop_first();
-            searched.infeasible += 1;
+            *infeasible += 1;
         }
         if !blocked.is_empty() {
             let waiting = system.waiting();
