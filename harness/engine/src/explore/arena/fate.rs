@@ -182,6 +182,12 @@ impl Arena<'_> {
         self.fates.iter().any(|fate| fate.progress == Progress::Under && fate.until_ns < at_ns)
     }
 
+    /// When a pause that is under way is over.
+    pub(super) fn end_of_pause(&self) -> Option<u64> {
+        let under = self.fates.iter().filter(|fate| fate.progress == Progress::Under);
+        under.map(|fate| fate.until_ns).min()
+    }
+
     /// Somebody lets time pass while nobody goes on, or nobody but those who are paused.
     pub(super) fn pause_others(
         &mut self,

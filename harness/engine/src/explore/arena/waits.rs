@@ -5,6 +5,10 @@
 //! nap has changed, since a round of polling that finds everything as it was before would only be
 //! repeated; and whenever nobody else can go on, the earliest first. So a client that polls for
 //! ever does not make the search endless, and one that waits for its time-out gets it at once.
+//!
+//! Who has polled for some time and found everything as it was oversleeps: by half of that time, at most
+//! [`JITTER_NS`], and not past the end of anybody's sleep but that of others who merely poll. A client
+//! that waits for a dead holder then looks some twenty times before its patience is over, not hundreds.
 
 use std::sync::atomic::Ordering;
 
@@ -47,6 +51,10 @@ pub(super) struct Nap {
     woken: bool,
     /// The wait at a futex has an end.
     timed: bool,
+    /// For how long the thread has polled, found everything as it was and left it so, in nanoseconds.
+    idle_ns: u64,
+    /// It has changed something itself since its last nap.
+    stirs: bool,
 }
 
 impl Nap {
@@ -192,6 +200,7 @@ impl Arena<'_> {
         if nap.count == 1 || nap.operation != operation {
             nap.operation = operation;
             nap.left = FREE_NAPS;
+            nap.idle_ns = 0;
         }
     }
 
@@ -224,6 +233,28 @@ impl Arena<'_> {
             .filter(|&index| !self.pause_is_over_by(self.threads[index].nap.until_ns))
     }
 
+    /// Whether a thread does nothing but look whether something has changed.
+    fn merely_polls(&self, index: usize) -> bool {
+        let nap = &self.threads[index].nap;
+        nap.idle_ns > 0 && !nap.stirs
+    }
+
+    /// When a nap ends that nobody has cut short.
+    fn oversleeps_until(&self, index: usize) -> u64 {
+        let until_ns = self.threads[index].nap.until_ns;
+        if !self.merely_polls(index) {
+            return until_ns;
+        }
+        let late_ns = (self.threads[index].nap.idle_ns / 2).min(JITTER_NS);
+        let asleep = |other: &usize| match &self.threads[*other].state {
+            State::AtGate(Pending { call: Call::Sleep { .. } | Call::Futex { .. }, .. }) => *other != index,
+            _ => false,
+        };
+        let others = (0..self.threads.len()).filter(asleep).filter(|&other| !self.merely_polls(other));
+        let ends = others.map(|other| self.threads[other].nap.until_ns).chain(self.end_of_pause());
+        ends.filter(|&end| end >= until_ns).fold(until_ns.saturating_add(late_ns), u64::min)
+    }
+
     /// A wait is over.
     pub(super) fn end_wait(&mut self, index: usize, call: &Call) -> Result<Effect, ArenaError> {
         let (id, process) = (self.threads[index].id, self.threads[index].process);
@@ -231,9 +262,19 @@ impl Arena<'_> {
         let mut potential = SmallVec::new();
         match call {
             Call::Sleep { .. } => {
-                let until_ns = self.threads[index].nap.until_ns;
                 let may_wake = self.may_wake(index);
+                let until_ns = match may_wake {
+                    true => self.threads[index].nap.until_ns,
+                    false => self.oversleeps_until(index),
+                };
                 let nap = &mut self.threads[index].nap;
+                if may_wake || nap.stirs {
+                    nap.idle_ns = 0;
+                }
+                if !may_wake {
+                    nap.idle_ns += until_ns.saturating_sub(nap.clock_ns);
+                }
+                nap.stirs = false;
                 nap.seen.clear();
                 if nap.woken {
                     footprint.push(Access { object: nap.object(id.0), mode: Mode::Acquire });
@@ -295,6 +336,10 @@ impl Arena<'_> {
                 self.threads[other].nap.woken = true;
             }
         }
+        let stirs = |access: &Access| {
+            access.mode.changes() && !matches!(access.object.kind, ObjectKind::Offset | ObjectKind::Channel)
+        };
+        self.threads[index].nap.stirs |= footprint.iter().any(stirs);
         let processes = if self.has_fates() { self.processes.len() } else { 0 };
         let nap = &mut self.threads[index].nap;
         for access in footprint.iter() {
