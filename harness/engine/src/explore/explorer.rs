@@ -6,6 +6,9 @@
 //! schedules within a bound on preemptions are run, bound after bound, and the verdict names the
 //! last bound that was exhausted. Of what is beyond that, schedules are drawn at random (`pct`), with
 //! all operations, and the verdict says what they may have missed.
+//!
+//! An exploration can be left when its time is over, and taken up again where it was, so that plans share
+//! out the time that they have together.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -62,7 +65,6 @@ pub struct Exploration {
     plan: Plan,
     courses: Vec<Course>,
     ledger: Ledger,
-    problems: Vec<String>,
     /// Nothing is left that anybody wants to know.
     enough: bool,
 }
@@ -79,6 +81,8 @@ struct Course {
     partial: Option<Reach>,
     /// More time would bring nothing.
     settled: bool,
+    /// What went wrong.
+    problems: Vec<String>,
 }
 
 /// The search for everything with some number of operations.
@@ -102,9 +106,10 @@ impl Exploration {
             reach: Reach::default(),
             partial: None,
             settled: false,
+            problems: Vec::new(),
         };
         let courses = fates::of_plan(&plan).into_iter().map(course).collect();
-        Self { plan, courses, ledger: Ledger::default(), problems: Vec::new(), enough: false }
+        Self { plan, courses, ledger: Ledger::default(), enough: false }
     }
 
     /// Whether more time would bring nothing more.
@@ -122,13 +127,13 @@ impl Exploration {
     ) {
         let begun = Instant::now();
         let open = self.courses.iter().filter(|course| !course.settled).count() as u32;
-        let Self { plan, courses, ledger, problems, enough } = self;
+        let Self { plan, courses, ledger, enough } = self;
         for (course, number) in courses.iter_mut().filter(|course| !course.settled).zip(1..) {
             if *enough {
                 break;
             }
             let until = begun + time * number / open;
-            course.go_on(plan, until, effort, root, surroundings, ledger, problems);
+            course.go_on(plan, until, effort, root, surroundings, ledger);
             *enough = course.reach.is_over() || is_enough(ledger, surroundings);
         }
     }
@@ -141,8 +146,10 @@ impl Exploration {
         surroundings: &mut Surroundings<'_>,
     ) -> Measured {
         let deadline = Instant::now() + time;
+        let mut problems: Vec<String> =
+            self.courses.iter_mut().flat_map(|course| std::mem::take(&mut course.problems)).collect();
         if let Err(error) = witnesses(&self.plan, deadline, root, surroundings, &mut self.ledger) {
-            self.problems.push(format!("looking for short witnesses: {error}"));
+            problems.push(format!("looking for short witnesses: {error}"));
         }
         let begun = |course: &Course| course.settled || course.partial.is_some() || course.operations > 1;
         let (begun, others): (Vec<Course>, Vec<Course>) = self.courses.into_iter().partition(begun);
@@ -153,7 +160,7 @@ impl Exploration {
             reach = reach.together_with(untouched);
         }
         let cells = self.ledger.cells(self.plan.hazard, &clients_of(&self.plan), &reach);
-        Measured { cells, problems: self.problems, ..Measured::default() }
+        Measured { cells, problems, ..Measured::default() }
     }
 
     /// Has what is done from now on done on another file system as well, if there is one.
@@ -172,7 +179,6 @@ impl Course {
         root: &StateRoot,
         surroundings: &mut Surroundings<'_>,
         ledger: &mut Ledger,
-        problems: &mut Vec<String>,
     ) {
         let most = plan.scenario.explore.operations;
         let mut rest = false;
@@ -185,7 +191,7 @@ impl Course {
                 stand.search(&mut self.round, ledger, Deadlines::until(end, effort), surroundings)
             });
             let reached = outcome.unwrap_or_else(|error| {
-                problems.push(error.to_string());
+                self.problems.push(error.to_string());
                 Reach::doubtful(error.to_string())
             });
             self.round.executions += ledger.executions();
@@ -211,7 +217,7 @@ impl Course {
             });
             match outcome {
                 Ok(sampled) => self.reach.sampled(&sampled, most),
-                Err(error) => problems.push(format!("sampling: {error}")),
+                Err(error) => self.problems.push(format!("sampling: {error}")),
             }
         }
     }

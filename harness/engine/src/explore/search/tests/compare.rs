@@ -37,6 +37,22 @@ pub fn by_dpor(toy: &mut Toy) -> Seen {
     })
 }
 
+/// The same, left after every few executions and taken up again with another toy.
+pub fn by_dpor_in_parts(programs: &[Program], executions: u64) -> Seen {
+    collect(|observe| {
+        let mut search = dpor::Search::default();
+        let mut most = executions;
+        loop {
+            let limits = Limits { executions: most, ..Limits::NONE };
+            let Ok(searched) = search.go_on(&mut Toy::new(programs.to_vec()), limits, &mut *observe);
+            if !matches!(searched.end, End::Executions(_)) {
+                return searched;
+            }
+            most += executions;
+        }
+    })
+}
+
 pub fn by_force(toy: &mut Toy) -> Seen {
     let seen = collect(|observe| {
         let Ok(searched) = brute::search(toy, Limits::NONE, observe);

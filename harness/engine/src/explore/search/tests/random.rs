@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::super::End;
-use super::compare::{Seen, by_dpor, by_force};
+use super::compare::{Seen, by_dpor, by_dpor_in_parts, by_force};
 use super::toy::{Op, Program, Toy};
 
 fn exact() -> BoxedStrategy<Op> {
@@ -165,6 +165,12 @@ proptest! {
     #[test]
     fn all_of_it_together_loses_nothing(programs in programs(everything())) {
         agree(programs)?;
+    }
+
+    #[test]
+    fn a_search_that_is_left_and_taken_up_again_runs_the_same(programs in programs(everything()), executions in 1_u64..4) {
+        let whole = by_dpor(&mut Toy::new(programs.clone()));
+        prop_assert_eq!(by_dpor_in_parts(&programs, executions), whole);
     }
 
     #[test]
