@@ -209,6 +209,9 @@ impl<'a> Workshop<'a> {
             .enumerate()
             .map(|(place, piece)| Open { place, piece, exploration: Mutex::new(None) })
             .collect();
+        // A quarter of what a plan would have if all had the same, however soon it is done with the search.
+        let at_once = self.shards.min(pieces.len()).max(1) as u32;
+        let for_witnesses = (budget * at_once / (pieces.len().max(1) as u32) / 4).max(LEAST_FOR_WITNESSES);
         // Who has a processor for himself waits for nobody.
         let passes = if pieces.len() <= self.shards { 1 } else { PASSES };
         for left in (1..=passes).rev() {
@@ -218,7 +221,7 @@ impl<'a> Workshop<'a> {
             let at_once = self.shards.min(open.len()).max(1) as u32;
             let done = in_shards(self.shards, &open, stop, |shard, open| {
                 let share = clock.lock().expect("nobody panics while telling the time").next_share(at_once);
-                self.go_on(shard, open, share, effort, progress)
+                self.go_on(shard, open, share, effort, for_witnesses, progress)
             });
             let mut still_open = Vec::new();
             for (open, done) in open.into_iter().zip(done) {
@@ -249,6 +252,7 @@ impl<'a> Workshop<'a> {
         open: &Open<'_>,
         share: Duration,
         effort: Effort,
+        for_witnesses: Duration,
         progress: &Progress,
     ) -> Option<Measured> {
         let plan = self.plan(shard, open.piece, share);
@@ -265,8 +269,7 @@ impl<'a> Workshop<'a> {
                 *slot = Some(exploration);
                 return None;
             }
-            let time = (share / 4).max(LEAST_FOR_WITNESSES);
-            Some(exploration.conclude(time, &place.root, surroundings))
+            Some(exploration.conclude(for_witnesses, &place.root, surroundings))
         });
         if let Some(measured) = &measured {
             for problem in &measured.problems {
