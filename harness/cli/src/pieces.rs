@@ -211,7 +211,8 @@ impl<'a> Workshop<'a> {
             .collect();
         // A quarter of what a plan would have if all had the same, however soon it is done with the search.
         let at_once = self.shards.min(pieces.len()).max(1) as u32;
-        let for_witnesses = (budget * at_once / (pieces.len().max(1) as u32) / 4).max(LEAST_FOR_WITNESSES);
+        let for_witnesses =
+            (budget.saturating_mul(at_once) / (pieces.len().max(1) as u32) / 4).max(LEAST_FOR_WITNESSES);
         // Who has a processor for himself waits for nobody.
         let passes = if pieces.len() <= self.shards { 1 } else { PASSES };
         for left in (1..=passes).rev() {

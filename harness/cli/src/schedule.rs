@@ -266,7 +266,7 @@ impl Clock {
     /// How long the next piece may take, where so many are worked on at the same time.
     pub fn next_share(&mut self, at_once: u32) -> Duration {
         let remaining = self.remaining();
-        let share = remaining.min(remaining * at_once / self.left.max(1));
+        let share = remaining.min(remaining.saturating_mul(at_once) / self.left.max(1));
         self.left = self.left.saturating_sub(1);
         share
     }

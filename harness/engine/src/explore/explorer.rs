@@ -132,7 +132,7 @@ impl Exploration {
             if *enough {
                 break;
             }
-            let until = begun + time * number / open;
+            let until = after(begun, time.saturating_mul(number) / open);
             course.go_on(plan, until, effort, root, surroundings, ledger);
             *enough = course.reach.is_over() || is_enough(ledger, surroundings);
         }
@@ -145,7 +145,7 @@ impl Exploration {
         root: &StateRoot,
         surroundings: &mut Surroundings<'_>,
     ) -> Measured {
-        let deadline = Instant::now() + time;
+        let deadline = after(Instant::now(), time);
         let mut problems: Vec<String> =
             self.courses.iter_mut().flat_map(|course| std::mem::take(&mut course.problems)).collect();
         if let Err(error) = witnesses(&self.plan, deadline, root, surroundings, &mut self.ledger) {
