@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use tearproof_core::strategy::ClientContext;
 use tearproof_engine::explore::probe_main;
-use tearproof_engine::process::janitor_main;
+use tearproof_engine::process::{janitor_main, nest_main, nestling_main};
 use tearproof_engine::program::serve_stdio;
 use tearproof_engine::worker::worker_main;
 
@@ -24,6 +24,8 @@ pub fn play() -> Option<ExitCode> {
             janitor_main();
             Some(ExitCode::SUCCESS)
         }
+        "nest" => Some(nest_main(arguments.next()?.parse().ok()?)),
+        "nestling" => Some(nestling_main()),
         "probe" => Some(probe_main()),
         "speak" => {
             let strategy = tearproof_scenarios::strategy(&arguments.next()?)?;

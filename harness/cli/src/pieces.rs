@@ -57,12 +57,13 @@ pub fn pieces(schedule: &Schedule, directories: usize, engines: &[Engine], hazar
     pieces
 }
 
-/// Whether the explore engine can run this: interleavings of the system calls of built-in
-/// strategies.
+/// Whether the explore engine can run this: interleavings of the system calls of a user's programs, and of
+/// strategies without a server.
 fn explores(scenario: &tearproof_core::scenario::Scenario, strategy: &str, hazard: Hazard) -> bool {
+    let explored =
+        |strategy| tearproof_scenarios::strategy(strategy).is_some_and(|strategy| !strategy.has_server());
     matches!(hazard, Hazard::Concurrency | Hazard::Pause | Hazard::Kill)
-        && scenario.program(strategy).is_none()
-        && tearproof_scenarios::strategy(strategy).is_some_and(|strategy| !strategy.has_server())
+        && (scenario.program(strategy).is_some() || explored(strategy))
 }
 
 /// Where state directories are made.

@@ -3,12 +3,13 @@
 //! binary is its own client process, so it brings its own `main`.
 //!
 //! A program is a text, one word a call: a letter for the call and digits for the files. It is the
-//! name of the strategy, so that a worker process finds it.
+//! name of the strategy, so that a worker process finds it. `B` and a list of calls begins a process that
+//! makes them; `W` waits for what it says, and for its end.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,13 +63,15 @@ impl Strategy for Script {
 
     fn client(&self, context: &ClientContext) -> Result<Box<dyn Client>, StrategyError> {
         let program = self.programs.get(context.client as usize - 1).cloned().unwrap_or_default();
-        Ok(Box::new(Player { program, context: context.clone() }))
+        Ok(Box::new(Player { program, dir: context.dir.clone(), client: context.client, child: None }))
     }
 }
 
 struct Player {
     program: Vec<String>,
-    context: ClientContext,
+    dir: PathBuf,
+    client: u32,
+    child: Option<Child>,
 }
 
 impl Client for Player {
@@ -77,24 +80,46 @@ impl Client for Player {
     }
 
     fn write(&mut self, _: &[u8]) -> Result<(), StrategyError> {
-        let path = self.context.dir.with_file_name(format!("result-{}", self.context.client));
+        let path = self.dir.with_file_name(format!("result-{}", self.client));
         // Done before the first gate: what an execution left that was broken off is not of this one.
         let _ = std::fs::remove_file(&path);
-        let mut files: [Option<OwnedFd>; 4] = [None, None, None, None];
-        let mut results = String::new();
-        for call in &self.program {
-            let result = self.call(call, &mut files);
-            let _ = write!(results, "{call}={} ", result.unwrap_or_else(|errno| format!("{errno:?}")));
-        }
-        drop(files);
+        let results = self.play();
         std::fs::write(path, results).map_err(|error| StrategyError::failed(error.to_string()))
     }
 }
 
 impl Player {
+    /// Makes all calls; what each of them returned.
+    fn play(&mut self) -> String {
+        let mut files: [Option<OwnedFd>; 4] = [None, None, None, None];
+        let mut results = String::new();
+        for call in std::mem::take(&mut self.program) {
+            let result = match call.strip_prefix('B') {
+                Some(calls) => Ok(self.begin_child(calls)),
+                None if call == "W" => Ok(self.wait_for_child()),
+                None => self.call(&call, &mut files),
+            };
+            let _ = write!(results, "{call}={} ", result.unwrap_or_else(|errno| format!("{errno:?}")));
+            self.program.push(call);
+        }
+        results
+    }
+
+    fn begin_child(&mut self, calls: &str) -> String {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg("play").arg(&self.dir).arg(self.client.to_string()).arg(calls);
+        self.child = Some(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("a process"));
+        "ok".to_owned()
+    }
+
+    fn wait_for_child(&mut self) -> String {
+        let output = self.child.take().expect("a child").wait_with_output().expect("its output");
+        format!("({}{})", String::from_utf8_lossy(&output.stdout), output.status.code().unwrap_or(-1))
+    }
+
     fn call(&self, call: &str, files: &mut [Option<OwnedFd>; 4]) -> Result<String, Errno> {
         let digit = |at: usize| usize::from(call.as_bytes().get(at).map_or(0, |byte| byte - b'0'));
-        let path = |number: usize| self.context.dir.join(format!("f{number}"));
+        let path = |number: usize| self.dir.join(format!("f{number}"));
         let (one, other) = (digit(1), digit(2));
         let open =
             |flags: OFlags| rustix::fs::open(path(one), flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o644));
@@ -110,13 +135,13 @@ impl Player {
             b't' => files[one] = Some(open(OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC)?),
             b'a' => files[one] = Some(open(OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND)?),
             b'w' => {
-                let text = format!("client-{}", self.context.client);
+                let text = format!("client-{}", self.client);
                 let Some(fd) = &files[one] else { return Err(Errno::BADF) };
                 return rustix::io::write(fd, text.as_bytes()).map(|written| written.to_string());
             }
             // Two pages of letters, which are written and read page by page.
             b'W' => {
-                let text = [b'a' + self.context.client as u8; 8192];
+                let text = [b'a' + self.client as u8; 8192];
                 let Some(fd) = &files[one] else { return Err(Errno::BADF) };
                 return rustix::io::pwrite(fd, &text, 0).map(|written| written.to_string());
             }
@@ -128,7 +153,7 @@ impl Player {
                 return Ok(format!("{read} bytes, {}{}", at(0), at(4096)));
             }
             b'p' => {
-                let text = format!("CLIENT+{}", self.context.client);
+                let text = format!("CLIENT+{}", self.client);
                 let Some(fd) = &files[one] else { return Err(Errno::BADF) };
                 return rustix::io::pwrite(fd, text.as_bytes(), 0).map(|written| written.to_string());
             }
@@ -389,6 +414,28 @@ fn a_writer_that_is_killed_between_two_pages_leaves_the_first() {
     assert_eq!(within.outcomes.iter().find(torn), None);
 }
 
+/// What a client's child does is interleaved with what others do, and with what the client does itself.
+fn families_come_to_the_same_outcomes() {
+    for script in [
+        "Bx2 W|x2",
+        "Bx2 W|Bx2 W",
+        "Bx2,u2 s2 W|s2",
+        "x2 Bu2 s2 W|s2",
+        "o0 F0 Bs2 W x2|o0 T0 s2",
+        "Bo0,F0,p0 o0 F0 r0 U0 W|s0",
+        "Bo0,S0 W k2|o0 T0 s2",
+    ] {
+        let (raw, reduced, classes) = compare(script, Hazard::Concurrency, 20_000).expect("few");
+        println!("  {script}: {raw} raw executions, {classes} classes, {reduced} run");
+        assert!(reduced * 10 <= classes * 15, "{script}");
+    }
+    // The end of a process gives back its locks, and who kills a client kills what it has started.
+    for script in ["Bx2,w2 W|s2", "Bo0,F0,p0 W|o0 T0"] {
+        let (raw, reduced, classes) = compare(script, Hazard::Kill, 20_000).expect("few");
+        println!("  {script} (kill): {raw} raw executions, {classes} classes, {reduced} run");
+    }
+}
+
 fn generated_programs_come_to_the_same_outcomes() {
     let cases: usize = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(40);
     let call = proptest::sample::select(vec![
@@ -428,13 +475,20 @@ fn main() -> ExitCode {
             let index = number() as usize;
             return worker_main(index, number(), &Scripts);
         }
+        Some("play") => {
+            let mut next = || arguments.next().expect("an argument");
+            let (dir, client) = (PathBuf::from(next()), next().parse().expect("a number"));
+            let program = next().split(',').map(str::to_owned).collect();
+            print!("{}", Player { program, dir, client, child: None }.play());
+            return ExitCode::SUCCESS;
+        }
         Some("janitor") => {
             janitor_main();
             return ExitCode::SUCCESS;
         }
         _ => {}
     }
-    let tests: [(&str, fn()); 5] = [
+    let tests: [(&str, fn()); 6] = [
         ("locks_files_and_names_in_small_programs", locks_files_and_names_in_small_programs),
         (
             "clients_that_are_killed_or_suspended_come_to_the_same_outcomes",
@@ -444,6 +498,7 @@ fn main() -> ExitCode {
             "a_writer_that_is_killed_between_two_pages_leaves_the_first",
             a_writer_that_is_killed_between_two_pages_leaves_the_first,
         ),
+        ("families_come_to_the_same_outcomes", families_come_to_the_same_outcomes),
         ("generated_programs_come_to_the_same_outcomes", generated_programs_come_to_the_same_outcomes),
         ("two_writers_of_five_calls_and_a_reader_of_three", two_writers_of_five_calls_and_a_reader_of_three),
     ];

@@ -4,6 +4,7 @@ mod claims;
 mod command;
 mod documents;
 mod explore;
+mod explored_programs;
 mod fates;
 mod own_programs;
 mod regressions;

@@ -12,7 +12,7 @@ use tearproof_core::verdict::{Anomaly, Finding, Findings};
 
 use super::arena::{Arena, ArenaError, process_of};
 use super::ledger::Ledger;
-use super::recount::{Recount, RecountError, WITHIN_STEP};
+use super::recount::{Players, Recount, RecountError, WITHIN_STEP};
 use super::search::Trace;
 use super::system::ThreadId;
 use crate::record::{Death, Drain, RawEvent, RawPayload, SharedMemory, Start, ring_at};
@@ -31,9 +31,21 @@ pub(super) struct Bench<'a, 's> {
 }
 
 impl Bench<'_, '_> {
-    /// The client that a thread plays.
+    /// The client that a thread plays, or works for: other threads of a process that plays one client
+    /// alone, and of the processes that it has started, do what they do for that one.
     pub fn client_of(&self, thread: ThreadId) -> u32 {
-        self.threads.iter().find(|(_, known)| **known == thread).map_or(0, |(client, _)| *client)
+        if thread.is_reluctant() {
+            return 0;
+        }
+        let exactly = self.threads.iter().find(|(_, known)| **known == thread);
+        let mut others = self.threads.iter().filter(|(_, known)| process_of(**known) == process_of(thread));
+        let only = others.next().filter(|_| others.next().is_none());
+        exactly.or(only).map_or(0, |(client, _)| *client)
+    }
+
+    /// The thread that plays the client which a thread works for.
+    fn player_of(&self, thread: ThreadId) -> ThreadId {
+        self.threads.get(&self.client_of(thread)).copied().unwrap_or(thread)
     }
 
     /// The part that each client plays.
@@ -60,7 +72,7 @@ impl Bench<'_, '_> {
         // Where it lies is another place each time, and says nothing.
         let place = format!("{}/", specification.context(EXECUTION, 0).dir.display());
         for event in &mut events {
-            if let RawPayload::Failed(_, message) = &mut event.payload
+            if let RawPayload::Failed(_, message) | RawPayload::Torn(_, message) = &mut event.payload
                 && message.contains(&place)
             {
                 *message = message.replace(&place, "");
@@ -94,8 +106,11 @@ impl Bench<'_, '_> {
         findings: &mut Findings,
         surroundings: &mut Surroundings<'_>,
     ) -> Result<(), ArenaError> {
-        let thread_of = |client: u32| self.threads.get(&client).copied();
-        recount.tell::<(), ArenaError>(trace, thread_of, known, |mut history| {
+        let players = Players {
+            thread_of: &|client| self.threads.get(&client).copied(),
+            player_of: &|thread| self.player_of(thread),
+        };
+        recount.tell::<(), ArenaError>(trace, players, known, |mut history| {
             history.roles = self.roles();
             let found = (surroundings.check)(&history)
                 .map_err(|error| ArenaError::Client(format!("checking an execution: {error}")))?;

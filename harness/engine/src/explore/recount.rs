@@ -35,6 +35,15 @@ struct Performed {
     after: Option<usize>,
 }
 
+/// Who plays whom.
+#[derive(Clone, Copy)]
+pub(super) struct Players<'p> {
+    /// The thread that plays a client.
+    pub thread_of: &'p dyn Fn(u32) -> Option<ThreadId>,
+    /// The thread that plays the client which a thread works for.
+    pub player_of: &'p dyn Fn(ThreadId) -> ThreadId,
+}
+
 /// What was recorded in one execution.
 pub(super) struct Recount {
     pub events: Vec<RawEvent>,
@@ -91,11 +100,11 @@ impl Recount {
     pub fn tell<B, E: From<RecountError>>(
         &mut self,
         trace: &Trace,
-        thread_of: impl Fn(u32) -> Option<ThreadId>,
+        players: Players<'_>,
         mut known: impl FnMut(u64) -> bool,
         mut judge: impl FnMut(History) -> Result<ControlFlow<B>, E>,
     ) -> Result<Option<B>, E> {
-        let operations = self.operations(trace, thread_of);
+        let operations = self.operations(trace, players);
         if self.start.object == Object::Lock {
             let mut digest = DefaultHasher::new();
             self.digests(&operations).hash(&mut digest);
@@ -160,13 +169,13 @@ impl Recount {
     }
 
     /// The operations, thread by thread in the order in which they were performed.
-    fn operations(&self, trace: &Trace, thread_of: impl Fn(u32) -> Option<ThreadId>) -> Vec<Performed> {
+    fn operations(&self, trace: &Trace, players: Players<'_>) -> Vec<Performed> {
         let mut operations: Vec<Performed> = Vec::new();
         for (index, event) in self.events.iter().enumerate() {
             if event.time_ns >= self.audit_from {
                 continue;
             }
-            let Some(thread) = thread_of(event.client) else { continue };
+            let Some(thread) = (players.thread_of)(event.client) else { continue };
             if event.phase == Phase::Invoke {
                 let steps = None;
                 operations.push(Performed {
@@ -187,7 +196,7 @@ impl Recount {
             let from = self.events[performed.invoke].time_ns >> WITHIN_STEP;
             let to = performed.end.map_or(u64::MAX, |end| self.events[end].time_ns >> WITHIN_STEP);
             for (index, event) in trace.events().iter().enumerate() {
-                if event.step.thread != performed.thread {
+                if (players.player_of)(event.step.thread) != performed.thread {
                     continue;
                 }
                 // Steps count from one; what is recorded after a step has its number.

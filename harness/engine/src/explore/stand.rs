@@ -19,7 +19,7 @@ use super::search::schedule::{Replayed as Rerun, replay as rerun};
 use super::system::ThreadId;
 use super::watchdog::Watchdog;
 use super::witness::timeline;
-use crate::process::StateRoot;
+use crate::process::{Nest, StateRoot};
 use crate::record::SharedMemory;
 use crate::stress::Surroundings;
 use crate::stress::execution::Stage;
@@ -91,7 +91,11 @@ impl Stand<'_, '_> {
             .open(root.path().join("stderr"))
             .map_err(failed("making a file for messages of the clients"))?;
         let expired = plan.scenario.before.lock == LockBefore::Expired;
+        let drives =
+            specification.processes.iter().any(|part| plan.scenario.program(&part.strategy).is_some());
         let launch = Launch {
+            // Without one, what depends on process ids shows as executions that differ.
+            nest: drives.then(|| Nest::make(surroundings.executable).ok()).flatten(),
             specification: &specification,
             memory: &memory,
             executable: surroundings.executable,

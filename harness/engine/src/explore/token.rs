@@ -17,10 +17,12 @@ use std::str::FromStr;
 use tearproof_core::claim::Hazard;
 use tearproof_core::scenario::{ExploreLimits, Require, Scenario};
 
-use super::arena::THREADS_OF_A_PROCESS;
+use super::arena::THREADS_OF_A_CLIENT;
 use super::scale::Cast;
 use super::system::ThreadId;
 
+/// Letters from `a` on that number further threads.
+const SMALL_LETTERS: u16 = 20;
 /// What stands for a kill of a client, after its letter, and for its going on after a pause.
 const KILL: char = 'x';
 const GOES_ON: char = 'z';
@@ -69,16 +71,24 @@ pub fn digest_of(scenario: &Scenario) -> u64 {
 
 /// A thread's name: the letter of its process, and a small one for further threads.
 pub fn name_of(thread: ThreadId) -> String {
-    let (process, number) = (thread.0 / THREADS_OF_A_PROCESS, thread.0 % THREADS_OF_A_PROCESS);
-    let letter = |first: u8, number: u16| char::from(first + number.min(25) as u8);
+    let (process, number) = (thread.0 / THREADS_OF_A_CLIENT, thread.0 % THREADS_OF_A_CLIENT);
+    let client = |number: u16| char::from(b'A' + number.min(25) as u8);
     if thread.is_reluctant() {
-        let process = process & !(ThreadId::RELUCTANT / THREADS_OF_A_PROCESS);
-        return format!("{}{}", letter(b'A', process), if number == 0 { KILL } else { GOES_ON });
+        let process = process & !(ThreadId::RELUCTANT / THREADS_OF_A_CLIENT);
+        return format!("{}{}", client(process), if number == 0 { KILL } else { GOES_ON });
     }
-    match number {
-        0 => letter(b'A', process).to_string(),
-        _ => format!("{}{}", letter(b'A', process), letter(b'a', number - 1)),
+    format!("{}{}", client(process), small_letters(number))
+}
+
+/// A number in small letters, without those that stand for fates: nothing, `a` to `t`, `aa`, `ab`, …
+fn small_letters(mut number: u16) -> String {
+    let mut letters = Vec::new();
+    while number > 0 {
+        number -= 1;
+        letters.insert(0, b'a' + (number % SMALL_LETTERS) as u8);
+        number /= SMALL_LETTERS;
     }
+    letters.into_iter().map(char::from).collect()
 }
 
 impl fmt::Display for Token {
@@ -128,15 +138,21 @@ fn schedule(mut runs: &str) -> Option<Vec<ThreadId>> {
             return None;
         }
         runs = &runs[1..];
-        let mut thread = (letter as u16 - u16::from(b'A')) * THREADS_OF_A_PROCESS;
-        if let Some(small) = runs.chars().next().filter(char::is_ascii_lowercase) {
+        let mut thread = (letter as u16 - u16::from(b'A')) * THREADS_OF_A_CLIENT;
+        let mut number = 0_u16;
+        while let Some(small) = runs.chars().next().filter(char::is_ascii_lowercase) {
             match small {
                 KILL => thread |= ThreadId::RELUCTANT,
                 GOES_ON => thread |= ThreadId::RELUCTANT | 1,
-                _ => thread += small as u16 - u16::from(b'a') + 1,
+                _ => {
+                    let digit = small as u16 - u16::from(b'a') + 1;
+                    let next = number.checked_mul(SMALL_LETTERS)?.checked_add(digit);
+                    number = next.filter(|&next| digit <= SMALL_LETTERS && next < THREADS_OF_A_CLIENT)?;
+                }
             }
             runs = &runs[1..];
         }
+        thread += number;
         let digits = runs.find(|c: char| !c.is_ascii_digit()).unwrap_or(runs.len());
         let count: usize = runs[..digits].parse().ok().filter(|count| *count <= 100_000)?;
         runs = &runs[digits..];
@@ -151,7 +167,8 @@ mod tests {
 
     #[test]
     fn a_token_reads_back() {
-        let schedule = [0, 0, 0, 64, 64, 0, 65, 130].map(ThreadId).to_vec();
+        const N: u16 = THREADS_OF_A_CLIENT;
+        let schedule = [0, 0, 0, N, N, 0, N + 1, 2 * N + 2, N + 20, N + 21, N + 255].map(ThreadId).to_vec();
         let token = Token {
             scenario: "index".to_owned(),
             strategy: "flock-sibling-unlink".to_owned(),
@@ -161,7 +178,10 @@ mod tests {
             schedule,
         };
         let text = token.to_string();
-        assert_eq!(text, "index/flock-sibling-unlink/concurrency/2:2.1/0000000000001234/A3B2A1Ba1Cb1");
+        assert_eq!(
+            text,
+            "index/flock-sibling-unlink/concurrency/2:2.1/0000000000001234/A3B2A1Ba1Cb1Bt1Baa1Blo1"
+        );
         assert_eq!(text.parse::<Token>().expect("a token"), token);
     }
 
@@ -176,6 +196,8 @@ mod tests {
             "a/b/kill/1:/2/A1",
             "a/b/kill/1:1/zz/A1",
             "a/b/kill/1:1/2/a1",
+            "a/b/kill/1:1/2/Av1",
+            "a/b/kill/1:1/2/Atttttt1",
         ] {
             assert!(text.parse::<Token>().is_err(), "{text}");
         }

@@ -12,6 +12,8 @@ use std::process::{Child, Command};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
+use crate::process::enter_nest;
+
 /// A command, and where to put what became of it.
 type Order = (Command, Sender<io::Result<Child>>);
 
@@ -39,7 +41,14 @@ fn orders() -> io::Result<Sender<Order>> {
     }
     let (orders, inbox) = channel::<Order>();
     std::thread::Builder::new().name("starter".to_owned()).spawn(move || {
+        let nested = enter_nest();
         for (mut command, reply) in inbox {
+            if let Err(error) = &nested {
+                let told = io::Error::new(error.kind(), format!("entering a namespace: {error}"));
+                // Nobody waits any more: then nobody is missing it.
+                let _ = reply.send(Err(told));
+                continue;
+            }
             // Nobody waits any more: then nobody would reap the child either.
             if let Err(unwanted) = reply.send(command.spawn())
                 && let Ok(mut child) = unwanted.0

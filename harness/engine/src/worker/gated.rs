@@ -10,11 +10,13 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use nix::sys::personality::{self, Persona};
+use nix::sys::signal::SigSet;
 use tearproof_core::claim::Hazard;
 use tearproof_core::scenario::ClientRole;
 
 use super::client::Player;
-use super::{PartKind, Session, or_die};
+use super::{Opener, PartKind, Session, or_die};
 use crate::explore::gate;
 
 /// Executions share one state directory, which the supervisor puts back as it was.
@@ -26,6 +28,12 @@ impl Session<'_> {
         let part = &self.specification.processes[self.index];
         let line = self.control.process(self.index);
         line.base().store(self.memory.address(), Ordering::SeqCst);
+        if let Opener::Driven(_) = self.opener {
+            // Where things lie in memory is the same in every process of a program.
+            personality::set(personality::get()? | Persona::ADDR_NO_RANDOMIZE)?;
+            // The supervisor blocks signals; a program is to get its own.
+            SigSet::empty().thread_set_mask()?;
+        }
         let listener = gate::install()?;
         line.gate().store(listener as u32 + 1, Ordering::SeqCst);
         std::thread::scope(|scope| {
@@ -67,8 +75,8 @@ impl Session<'_> {
     fn play_once(&self, thread: usize, play: impl FnOnce(&mut Player<'_>)) -> io::Result<()> {
         let mut player = self.player(EXECUTION, thread)?;
         play(&mut player);
-        let Player { client, slot, .. } = player;
-        self.put_back(thread, client, slot);
+        // A program that remembers an execution would have its next one depend on it: it ends here.
+        drop(player);
         Ok(())
     }
 

@@ -26,7 +26,7 @@ pub use control::{Control, Layout, Moment, NurseryLine, Step, Strike};
 pub use gated::EXECUTION;
 pub use specification::{Part, PartKind, Specification};
 
-use crate::process::die_with_parent;
+use crate::process::{approach_nest, die_with_parent};
 use crate::program::{ChildSlot, OWN_EXECUTABLE, ProgramStrategy};
 use crate::record::{SharedMemory, now_ns};
 
@@ -176,6 +176,7 @@ fn complain(error: &io::Error) -> u8 {
 
 fn run(index: usize, parent: u32, strategies: &dyn Strategies) -> io::Result<Infallible> {
     die_with_parent(parent)?;
+    approach_nest()?;
     let memory = SharedMemory::from_fd(take_descriptor(rustix::stdio::stdin())?)?;
     let done = take_descriptor(rustix::stdio::stdout())?;
     let control = Control::open(&memory);

@@ -3,18 +3,17 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
-use super::thread::{Pending, State, Thread};
+use super::thread::{Pending, State};
 use super::{Arena, ArenaError};
 use crate::explore::gate::{Answer, Call, Notification};
 
 impl Arena<'_> {
-    /// Lets a parked process go as far as its first gate.
-    pub(super) fn release(&mut self, process: usize) -> Result<(), ArenaError> {
-        for index in 0..self.threads.len() {
-            if self.threads[index].process == process && matches!(self.threads[index].state, State::Parked(_))
-            {
+    /// Lets a parked client go as far as its first gate.
+    pub(super) fn release(&mut self, client: usize) -> Result<(), ArenaError> {
+        for index in self.threads_of(client).collect::<Vec<_>>() {
+            if matches!(self.threads[index].state, State::Parked(_)) {
                 self.unpark(index)?;
-                self.settle(process)?;
+                self.settle(client)?;
             }
         }
         Ok(())
@@ -47,52 +46,76 @@ impl Arena<'_> {
     /// Why a call could not be answered.
     pub(super) fn unanswered(&self, process: usize, error: io::Error) -> ArenaError {
         if error.raw_os_error() == Some(libc::ENOENT) {
-            let strategy = &self.specification.processes[process].strategy;
+            let client = self.processes[process].client;
+            let strategy = &self.specification.processes[client].strategy;
             return ArenaError::Client(format!(
-                "client process {process} ({strategy}) was killed at its gate"
+                "client process {client} ({strategy}) was killed at its gate"
             ));
         }
         ArenaError::gate("answering")(error)
     }
 
-    /// Takes in what comes to a process's gate until none of its threads is running.
-    pub(super) fn settle(&mut self, process: usize) -> Result<(), ArenaError> {
+    /// Takes in what comes to a client's gate until none of its threads is running, nor waits for what is
+    /// there.
+    pub(super) fn settle(&mut self, client: usize) -> Result<(), ArenaError> {
         loop {
-            let running = self
-                .threads
-                .iter()
-                .any(|thread| thread.process == process && matches!(thread.state, State::Running));
-            if !running && self.processes[process].births == 0 {
-                return Ok(());
-            }
-            let Some(notification) = self.receive(process)? else {
-                // The process has ended: all of its threads have. What it would still have done is not known.
-                for thread in self.threads.iter_mut().filter(|thread| thread.process == process) {
-                    thread.state = State::Gone;
+            let running =
+                self.threads_of(client).any(|index| matches!(self.threads[index].state, State::Running));
+            if running || !self.processes[client].births.is_empty() {
+                match self.receive(client)? {
+                    Some(notification) => self.arrive(client, notification)?,
+                    None if self.processes[client].is_alive() => drop(self.bury_the_dead(client)?),
+                    None => return Err(self.died(client)),
                 }
-                let strategy = &self.specification.processes[process].strategy;
-                let status = self.processes[process].status();
-                return Err(ArenaError::Client(format!(
-                    "client process {process} ({strategy}) died: {status}"
-                )));
-            };
-            self.arrive(process, notification)?;
+                continue;
+            }
+            if self.signals && self.bury_the_dead(client)? {
+                continue;
+            }
+            let Some(index) = self.next_due(client) else { return Ok(()) };
+            self.let_go(index)?;
         }
     }
 
-    /// A call has come to the gate.
-    pub(super) fn arrive(&mut self, process: usize, notification: Notification) -> Result<(), ArenaError> {
-        let known = |thread: &Thread| thread.process == process && thread.tid == notification.tid;
-        if !self.threads.iter().any(known) && self.processes[process].is_stranger(notification.tid) {
-            // Its memory is not its parent's. It goes on as it likes, and was told of when it was started.
-            let answered = self.processes[process].listener.answer(notification.id, Answer::Continue);
-            // Who was killed meanwhile needs no answer.
-            return answered.or_else(|error| match error.raw_os_error() {
-                Some(libc::ENOENT) => Ok(()),
-                _ => Err(ArenaError::gate("answering")(error)),
-            });
+    /// A client's own process has ended: all of its threads have. What it would still have done is not known.
+    fn died(&mut self, client: usize) -> ArenaError {
+        for index in self.threads_of(client).collect::<Vec<_>>() {
+            self.threads[index].state = State::Gone;
         }
-        let index = self.thread_of(process, notification.tid);
+        let strategy = &self.specification.processes[client].strategy;
+        let status = self.processes[client].status();
+        ArenaError::Client(format!("client process {client} ({strategy}) died: {status}"))
+    }
+
+    /// Who waited for what is there now goes on.
+    fn let_go(&mut self, index: usize) -> Result<(), ArenaError> {
+        let state = std::mem::replace(&mut self.threads[index].state, State::Running);
+        let State::AtGate(Pending { notification, call, .. }) = state else {
+            return Err(ArenaError::Confused("only who waits can be let go".to_owned()));
+        };
+        self.stirs += 1;
+        self.note_cause(index);
+        let answer = if let Call::Futex { .. } = call { Answer::Value(0) } else { Answer::Continue };
+        self.answer(index, &notification, answer)
+    }
+
+    /// A call has come to the gate.
+    pub(super) fn arrive(&mut self, client: usize, notification: Notification) -> Result<(), ArenaError> {
+        let known = self.threads_of(client).find(|&index| {
+            let thread = &self.threads[index];
+            thread.tid == notification.tid && !matches!(thread.state, State::Gone)
+        });
+        let index = match known {
+            Some(index) => index,
+            None => self.welcome(client, notification.tid)?,
+        };
+        self.after_exec(index)?;
+        if matches!(self.threads[index].state, State::Lending) {
+            // It has its memory back, and was faster than who had borrowed it.
+            self.threads[index].state = State::Running;
+            self.note_cause(index);
+        }
+        let process = self.threads[index].process;
         if !notification.native {
             self.note_escape("a program of another architecture runs behind the gate");
         }
@@ -123,9 +146,14 @@ impl Arena<'_> {
                     let fds = self.processes[process].descriptors.between(first, last);
                     self.close(process, &fds);
                 }
+                self.stirs += 1;
                 self.threads[index].state = State::Running;
                 return self.answer(index, &notification, Answer::Continue);
             }
+            self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
+            return Ok(());
+        }
+        if self.ends_with_a_step(process, &call) {
             self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
             return Ok(());
         }

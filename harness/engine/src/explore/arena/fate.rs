@@ -29,7 +29,7 @@ use smallvec::SmallVec;
 use super::tree::digest;
 use super::{Act, Arena, ArenaError, Deed, Pending, State};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
-use crate::explore::arena::THREADS_OF_A_PROCESS;
+use crate::explore::arena::THREADS_OF_A_CLIENT;
 use crate::explore::system::{Step, ThreadId, Waiting};
 
 /// What happens to a client.
@@ -74,7 +74,7 @@ impl Fate {
             FateKind::Kill => 0,
             FateKind::Pause => 1,
         };
-        ThreadId(ThreadId::RELUCTANT | (self.victim as u16 * THREADS_OF_A_PROCESS + number))
+        ThreadId(ThreadId::RELUCTANT | (self.victim as u16 * THREADS_OF_A_CLIENT + number))
     }
 
     fn is_ahead(&self, kind: FateKind) -> bool {
@@ -84,7 +84,7 @@ impl Fate {
 
 /// The process of a thread, or of a fate's victim.
 pub fn process_of(thread: ThreadId) -> usize {
-    usize::from((thread.0 & !ThreadId::RELUCTANT) / THREADS_OF_A_PROCESS)
+    usize::from((thread.0 & !ThreadId::RELUCTANT) / THREADS_OF_A_CLIENT)
 }
 
 /// Whether a process is suspended: whoever suspends it has this as a lock.
@@ -203,7 +203,7 @@ impl Arena<'_> {
             }
             let object = pause_of(victim);
             let goes_on = (0..self.threads.len())
-                .any(|index| self.threads[index].process == victim && self.is_able(index));
+                .any(|index| self.client_index(index) == victim && self.is_able(index));
             let modes: &[Mode] = match progress {
                 Progress::Ahead if goes_on => &[Mode::Acquire],
                 // The victim has finished or has to wait; but the sleep might have ended sooner.
@@ -218,12 +218,12 @@ impl Arena<'_> {
             fate.stirred = false;
             fate.clock_ns = fate.clock_ns.max(now_ns);
             if progress == Progress::Ahead && goes_on {
-                let of_victim = self.threads.iter().filter(|thread| thread.process == victim);
-                let since_ns = of_victim.map(|thread| thread.nap.clock_ns).max().unwrap_or(0);
+                let of_victim = self.threads_of(victim).map(|index| self.threads[index].nap.clock_ns);
+                let since_ns = of_victim.max().unwrap_or(0);
                 let length = self.specification.plan.scenario.stress.pause;
                 self.fates[at].until_ns = since_ns.saturating_add(length.as_nanos() as u64);
                 self.fates[at].progress = Progress::Under;
-                self.note_fate(ThreadId(victim as u16 * THREADS_OF_A_PROCESS), Act::Pause);
+                self.note_fate(ThreadId(victim as u16 * THREADS_OF_A_CLIENT), Act::Pause);
             }
         }
     }
@@ -269,12 +269,12 @@ impl Arena<'_> {
 
     /// Whether a process is in the middle of writing to a page.
     fn is_writing(&self, process: usize) -> bool {
-        self.threads.iter().any(|thread| {
-            let half = match &thread.state {
+        self.threads_of(process).any(|index| {
+            let half = match &self.threads[index].state {
                 State::AtGate(Pending { half, .. }) => half.as_ref(),
                 _ => None,
             };
-            thread.process == process && half.is_some_and(|half| !half.can_be_the_end())
+            half.is_some_and(|half| !half.can_be_the_end())
         })
     }
 
@@ -282,11 +282,9 @@ impl Arena<'_> {
     fn unfinished(&self, process: usize) -> SmallVec<[ThreadId; 4]> {
         let goes_on = |index: &usize| match self.threads[*index].state {
             State::Parked(_) => self.is_due(*index),
-            State::Gone => false,
-            _ => true,
+            _ => !self.is_idle(*index),
         };
-        let of_process = (0..self.threads.len()).filter(|&index| self.threads[index].process == process);
-        of_process.filter(goes_on).map(|index| self.threads[index].id).collect()
+        self.threads_of(process).filter(goes_on).map(|index| self.threads[index].id).collect()
     }
 
     /// A client is killed, unless it has finished; or goes on.
@@ -302,8 +300,9 @@ impl Arena<'_> {
         self.fates[at].progress = Progress::Over;
         let unfinished = self.unfinished(victim);
         let kills = kind == FateKind::Kill && !unfinished.is_empty();
-        let first = ThreadId(victim as u16 * THREADS_OF_A_PROCESS);
+        let first = ThreadId(victim as u16 * THREADS_OF_A_CLIENT);
         if kills {
+            self.end_family(victim, &mut footprint)?;
             for file in self.processes[victim].descriptors.take() {
                 self.forget(victim, file, &mut footprint);
             }

@@ -37,7 +37,9 @@ impl Arena<'_> {
 
     /// The client that a process id stands for.
     fn who_is(&self, pid: i32) -> Option<usize> {
-        usize::try_from(pid.checked_sub(FIRST_PID)?).ok().filter(|&process| process < self.processes.len())
+        usize::try_from(pid.checked_sub(FIRST_PID)?)
+            .ok()
+            .filter(|&client| client < self.specification.processes.len())
     }
 
     /// The client that a path below `/proc` is about, and the rest of the path.

@@ -9,9 +9,11 @@
 //! page; a new one begins when the state directory is as it was.
 
 mod arrival;
+mod channel;
 mod deed;
 mod descriptors;
 mod detour;
+mod family;
 mod fate;
 mod identity;
 mod locks;
@@ -28,6 +30,7 @@ mod waits;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::explore::access::Footprint;
 use crate::explore::system::ThreadId;
 use crate::worker::{Control, Specification};
 use fate::Fate;
@@ -44,8 +47,8 @@ pub use process::Launch;
 
 /// Steps of one execution at most: more is a client that goes in circles.
 const STEPS_MAX: u64 = 20_000;
-/// Threads that one client process may have over time.
-pub const THREADS_OF_A_PROCESS: u16 = 64;
+/// Threads that one client may have at a time, in all processes that it has started.
+pub const THREADS_OF_A_CLIENT: u16 = 256;
 
 /// Why an execution cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +123,16 @@ pub struct Arena<'s> {
     names: Vec<(ThreadId, String)>,
     /// What went past the gate, in words.
     escapes: Vec<String>,
+    /// Counts what may have brought what somebody waits for, other than on files.
+    stirs: u64,
+    /// A process has ended in this execution, or was sent a signal.
+    signals: bool,
+    /// What processes gave back when they ended since the last step.
+    released: Footprint,
+    /// The thread whose step is being taken.
+    acting: Option<usize>,
+    /// Threads that can go on because of this step.
+    caused: Footprint,
 }
 
 impl<'s> Arena<'s> {
@@ -162,6 +175,11 @@ impl<'s> Arena<'s> {
             deeds: None,
             names: Vec::new(),
             escapes: Vec::new(),
+            stirs: 0,
+            signals: false,
+            released: Footprint::new(),
+            acting: None,
+            caused: Footprint::new(),
         };
         for index in 0..arena.specification.processes.len() {
             arena.spawn(index)?;
@@ -221,14 +239,22 @@ impl<'s> Arena<'s> {
     /// The process ids of the clients, and the letters that tokens have for them.
     pub fn pids(&self) -> Vec<(String, char)> {
         let letters = 'A'..='Z';
-        (0..self.processes.len()).map(|process| Self::virtual_pid(process).to_string()).zip(letters).collect()
+        let clients = self.specification.processes.len();
+        (0..clients).map(|process| Self::virtual_pid(process).to_string()).zip(letters).collect()
     }
 
     /// What is recorded from now on has this time or a later one.
-    pub fn end_of_play(&self) -> u64 {
+    pub fn end_of_play(&mut self) -> u64 {
+        self.note_waits_for_strangers();
         let now = (self.steps + 1) << 20;
         self.step_clock().store(now, Ordering::SeqCst);
         now
+    }
+
+    /// Whether a client drives a program of somebody else.
+    fn drives(&self, client: usize) -> bool {
+        let strategy = &self.specification.processes[client].strategy;
+        self.specification.plan.scenario.program(strategy).is_some()
     }
 
     fn note_escape(&mut self, what: &str) {

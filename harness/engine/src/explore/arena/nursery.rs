@@ -43,6 +43,9 @@ impl Nursery {
             .stderr(Stdio::from(launch.complaints.try_clone().map_err(failed())?))
             .current_dir(&launch.specification.root)
             .process_group(0);
+        if let Some(nest) = &launch.nest {
+            nest.shelter(&mut command);
+        }
         let mut nursery = Self { child: command.spawn().map_err(failed())? };
         // Copies have its limits.
         launch.open_files.spare(Pid::from_child(&nursery.child)).map_err(failed())?;

@@ -2,18 +2,21 @@
 
 use std::io::Read;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::descriptors::Descriptors;
+use super::family::Birth;
 use super::nursery::{Offspring, Patience};
 use super::tree::Inode;
 use super::{Arena, ArenaError, State};
+use crate::explore::access::Footprint;
 use crate::explore::gate::{ClientMemory, Listener, Notification, ReceiveError};
 use crate::explore::open_files::OpenFiles;
 use crate::explore::system::ThreadId;
 use crate::explore::watchdog::Watchdog;
-use crate::process::{Executable, Interrupt};
+use crate::process::{Executable, Interrupt, Nest};
 use crate::record::{Drain, SharedMemory, ring_at};
 use crate::worker::{Control, Specification};
 
@@ -27,6 +30,8 @@ pub struct Launch<'s> {
     pub executable: &'s Executable,
     /// Where their standard error goes.
     pub complaints: std::fs::File,
+    /// Where the programs live that clients start, so that their process ids are the same each time.
+    pub nest: Option<Nest>,
     /// Whether to stop.
     pub interrupt: &'s Interrupt,
     /// Interrupts waits at the gate that take long.
@@ -62,34 +67,72 @@ impl Launch<'_> {
     }
 }
 
-/// One client process.
+/// How a process is known to the supervisor.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// Its own child.
+    Child(Offspring),
+    /// A process that a client started: its number, and a descriptor of it.
+    Descendant(u32, OwnedFd),
+}
+
+/// One process of a client's family.
 #[derive(Debug)]
 pub(super) struct Process {
-    child: Offspring,
-    pub listener: Listener,
+    /// The client to whose family it belongs: the number of the process that the supervisor started.
+    pub client: usize,
+    /// The process that started it, if a client did.
+    pub parent: Option<usize>,
+    /// Its number as it sees it itself.
+    pub inner: u32,
+    pub body: Body,
+    pub listener: Rc<Listener>,
     pub memory: ClientMemory,
     pub descriptors: Descriptors,
-    /// Threads that were started and have not come to the gate yet.
-    pub births: u32,
-    /// Processes that this one has started, by the thread that came to the gate. They are not followed,
-    /// and do not outlive it.
-    strangers: Vec<(u32, Option<OwnedFd>)>,
+    /// Threads and processes that were started in the family and have not come to the gate yet; of the
+    /// client's own process.
+    pub births: Vec<Birth>,
+    /// How many there were in this execution; of the client's own process.
+    pub born: u32,
+    /// Its memory is its parent's, until it executes a program.
+    pub borrows_memory: bool,
+    /// The thread that stands still until this process has memory of its own, or has ended.
+    pub lent_by: Option<usize>,
+    /// It was let execute a program, which closes these descriptors, and has not been seen since.
+    pub executes: Option<Vec<i32>>,
+    pub has_ended: bool,
     /// The current directory, where it is in the state directory.
     pub directory: Option<Inode>,
     pub umask: u32,
     /// Where the process has mapped the shared page.
-    base: u64,
+    pub base: u64,
     /// Threads that have parked, and their lines in the shared page.
-    lines: Vec<(ThreadId, usize)>,
-    first_line: usize,
-    line_count: usize,
+    pub lines: Vec<(ThreadId, usize)>,
+    pub first_line: usize,
+    pub line_count: usize,
     /// Where in the page these lines park and mark: offsets that end in a thread's own words.
-    line_start: u64,
+    pub line_start: u64,
 }
 
 impl Process {
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        match &self.body {
+            Body::Child(child) => child.id(),
+            Body::Descendant(pid, _) => *pid,
+        }
+    }
+
+    /// A descriptor of it.
+    pub const fn pidfd(&self) -> &OwnedFd {
+        match &self.body {
+            Body::Child(child) => &child.pidfd,
+            Body::Descendant(_, pidfd) => pidfd,
+        }
+    }
+
+    /// Whether the supervisor started it.
+    pub const fn is_root(&self) -> bool {
+        matches!(self.body, Body::Child(_))
     }
 
     /// The line in the shared page of a thread that has parked before.
@@ -112,30 +155,11 @@ impl Process {
 
     /// How the process ended, once it has.
     pub fn status(&mut self) -> String {
-        self.child
-            .try_wait()
-            .ok()
-            .flatten()
-            .map_or_else(|| "nobody knows how".to_owned(), |status| status.to_string())
-    }
-
-    /// Whether a thread that comes to the gate belongs to a process that this one has started.
-    pub fn is_stranger(&mut self, tid: u32) -> bool {
-        if self.strangers.iter().any(|(known, _)| *known == tid) {
-            return true;
-        }
-        if std::path::Path::new(&format!("/proc/{}/task/{tid}", self.pid())).exists() {
-            return false;
-        }
-        // It stands at the gate, so its number is nobody else's.
-        let status = std::fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
-        let leader = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
-        let pidfd = leader.and_then(rustix::process::Pid::from_raw).and_then(|leader| {
-            rustix::process::pidfd_open(leader, rustix::process::PidfdFlags::empty()).ok()
-        });
-        self.strangers.push((tid, pidfd));
-        self.births = self.births.saturating_sub(1);
-        true
+        let status = match &mut self.body {
+            Body::Child(child) => child.try_wait().ok().flatten(),
+            Body::Descendant(..) => None,
+        };
+        status.map_or_else(|| "nobody knows how".to_owned(), |status| status.to_string())
     }
 
     /// The lowest number from this one on that is free in the process's table.
@@ -147,7 +171,7 @@ impl Process {
 
     /// Whether the process has not ended.
     pub fn is_alive(&self) -> bool {
-        let mut poll = [rustix::event::PollFd::new(&self.child.pidfd, rustix::event::PollFlags::IN)];
+        let mut poll = [rustix::event::PollFd::new(self.pidfd(), rustix::event::PollFlags::IN)];
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         matches!(rustix::event::poll(&mut poll, Some(&now)), Ok(0))
     }
@@ -155,10 +179,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        for (_, pidfd) in &self.strangers {
-            if let Some(pidfd) = pidfd {
-                let _ = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
-            }
+        // A client's own process is seen to by its handle.
+        if let Body::Descendant(_, pidfd) = &self.body {
+            let _ = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
         }
     }
 }
@@ -205,12 +228,19 @@ impl Arena<'_> {
         let (listener, memory) = self.fetch(index, &mut child)?;
         Ok(Process {
             base: line.base().load(Ordering::SeqCst),
-            child,
-            listener,
+            client: index,
+            parent: None,
+            inner: child.id(),
+            body: Body::Child(child),
+            listener: Rc::new(listener),
             memory,
             descriptors: Descriptors::default(),
-            births: 0,
-            strangers: Vec::new(),
+            births: Vec::new(),
+            born: 0,
+            borrows_memory: false,
+            lent_by: None,
+            executes: None,
+            has_ended: false,
             directory: None,
             umask: self.umask,
             lines: Vec::new(),
@@ -257,16 +287,21 @@ impl Arena<'_> {
         Ok((Listener::new(listener), memory))
     }
 
-    /// The next call of a process; `None` when it has ended.
+    /// The next call of a client's family; `None` when a process has ended that was on its way.
     pub(super) fn receive(&self, index: usize) -> Result<Option<Notification>, ArenaError> {
         let process = &self.processes[index];
+        let somebody_died = || {
+            let running = |index: &usize| matches!(self.threads[*index].state, State::Running);
+            let mut running = self.threads_of(index).filter(running);
+            running.any(|index| !self.processes[self.threads[index].process].is_alive())
+        };
         let mut begun: Option<Instant> = None;
         loop {
             match self.launch.watchdog.watch(|| process.listener.receive()) {
                 Ok(notification) => return Ok(Some(notification)),
                 Err(ReceiveError::Gone) if !process.is_alive() => return Ok(None),
                 Err(ReceiveError::Gone | ReceiveError::Interrupted) => {
-                    if !process.is_alive() {
+                    if !process.is_alive() || somebody_died() {
                         return Ok(None);
                     }
                     if self.launch.interrupt.raised() {
@@ -278,7 +313,7 @@ impl Arena<'_> {
                             "client process {index} (pid {}) has not come back to the gate for {:?}: {}",
                             process.pid(),
                             self.launch.hang,
-                            where_it_is(process.pid())
+                            self.whereabouts(index)
                         )));
                     }
                 }
@@ -289,13 +324,17 @@ impl Arena<'_> {
 
     /// Kills a process, and leaves its place empty.
     pub(super) fn kill(&mut self, index: usize) -> Result<(), ArenaError> {
+        self.end_family(index, &mut Footprint::new())?;
         for thread in self.threads.iter_mut().filter(|thread| thread.process == index) {
             thread.state = State::Gone;
         }
         let process = &mut self.processes[index];
         process.descriptors.clear();
-        process.child.kill();
-        process.child.wait().map_err(ArenaError::environment("reaping a client process"))
+        let Body::Child(child) = &mut process.body else {
+            return Err(ArenaError::Confused("only clients are killed".to_owned()));
+        };
+        child.kill();
+        child.wait().map_err(ArenaError::environment("reaping a client process"))
     }
 
     /// Kills a process and starts it anew.
@@ -305,10 +344,37 @@ impl Arena<'_> {
     }
 }
 
-/// What a process is doing, as far as the kernel tells.
-fn where_it_is(pid: u32) -> String {
+impl Arena<'_> {
+    /// What those threads of a client are doing that the supervisor waits for.
+    fn whereabouts(&self, client: usize) -> String {
+        let running = |index: &usize| matches!(self.threads[*index].state, State::Running);
+        let mut all: Vec<String> = Vec::new();
+        for index in self.threads_of(client).filter(running) {
+            let thread = &self.threads[index];
+            let process = &self.processes[thread.process];
+            let doing = where_it_is(thread.tid);
+            all.push(match process.is_root() {
+                true => doing,
+                false => format!("process {} ({}): {doing}", process.pid(), name_of(process.pid())),
+            });
+        }
+        for _ in &self.processes[client].births {
+            all.push("a thread or process that it started has not come to the gate".to_owned());
+        }
+        all.join("; ")
+    }
+}
+
+/// The name of a process's program.
+fn name_of(pid: u32) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.trim().to_owned()
+}
+
+/// What a thread is doing, as far as the kernel tells.
+fn where_it_is(tid: u32) -> String {
     let mut text = String::new();
-    let read = std::fs::File::open(format!("/proc/{pid}/syscall"))
+    let read = std::fs::File::open(format!("/proc/{tid}/syscall"))
         .and_then(|mut file| file.read_to_string(&mut text));
     match read {
         Ok(_) if text.starts_with("running") => "it runs without making a system call".to_owned(),

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::locks::Range;
 use super::perform::Half;
-use super::{Arena, THREADS_OF_A_PROCESS, waits};
+use super::{Arena, waits};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind};
 use crate::explore::gate::{Call, Notification};
 use crate::explore::system::ThreadId;
@@ -19,6 +19,8 @@ pub(super) enum State {
     AtGate(Pending),
     /// Somewhere in user space, on its way to the gate.
     Running,
+    /// It stands still until the process that it has started has memory of its own.
+    Lending,
     /// Ended.
     Gone,
 }
@@ -42,49 +44,14 @@ pub(super) struct Thread {
     pub(super) steps: u32,
     /// How often it has drawn random bytes in this execution.
     pub(super) drawn: u64,
+    /// The step that let it go on, if another thread's did.
+    pub(super) cause: Option<Object>,
     pub(super) nap: waits::Nap,
 }
 
 impl Arena<'_> {
     pub(super) fn slot(&self, id: ThreadId) -> usize {
         self.threads.iter().position(|thread| thread.id == id).expect("only threads that exist are named")
-    }
-
-    /// The thread that makes a call; one that was not seen before is new.
-    pub(super) fn thread_of(&mut self, process: usize, tid: u32) -> usize {
-        let known = self.threads.iter().position(|thread| {
-            thread.process == process && thread.tid == tid && !matches!(thread.state, State::Gone)
-        });
-        if let Some(index) = known {
-            return index;
-        }
-        let births = &mut self.processes[process].births;
-        *births = births.saturating_sub(1);
-        let born = self.threads.iter().filter(|thread| thread.process == process).count() as u16;
-        // A place that somebody left is taken again, so that births are numbered alike each time.
-        let left = self
-            .threads
-            .iter()
-            .position(|thread| thread.process == process && matches!(thread.state, State::Gone));
-        // It begins when whoever starts it has come so far.
-        let of_process = self.threads.iter().filter(|thread| thread.process == process);
-        let now_ns = of_process.map(|thread| thread.nap.clock_ns).max().unwrap_or(0);
-        let thread = Thread {
-            id: ThreadId(process as u16 * THREADS_OF_A_PROCESS + born.min(THREADS_OF_A_PROCESS - 1)),
-            process,
-            tid,
-            state: State::Running,
-            steps: 0,
-            drawn: 0,
-            nap: waits::Nap::at(now_ns),
-        };
-        if let Some(index) = left {
-            let id = self.threads[index].id;
-            self.threads[index] = Thread { id, ..thread };
-            return index;
-        }
-        self.threads.push(thread);
-        self.threads.len() - 1
     }
 
     /// Whether a thread at the gate could go on.
@@ -99,6 +66,8 @@ impl Arena<'_> {
             }
             Call::Sleep { .. } => self.may_wake(index),
             Call::Futex { .. } => self.may_wake(index),
+            // It is let go on as soon as that is there.
+            Call::Wait(_) => false,
             call if !self.gates.is_empty() && pending.half.is_none() => {
                 match self.writes_to(thread.process, call) {
                     Some(inode) => !self.gates.iter().any(|(gate, _)| *gate == inode),
@@ -111,16 +80,30 @@ impl Arena<'_> {
 
     /// Whether a thread can take a step, without anybody's standing still for it.
     pub(super) fn is_able(&self, index: usize) -> bool {
-        if self.is_paused(self.threads[index].process) {
+        if self.is_paused(self.client_index(index)) {
             return false;
         }
         matches!(self.threads[index].state, State::Parked(_)) && self.is_due(index) || self.can_go(index)
     }
 
+    /// Whether a thread has nothing to do before the next execution.
+    pub(super) fn is_idle(&self, index: usize) -> bool {
+        let thread = &self.threads[index];
+        let process = &self.processes[thread.process];
+        match &thread.state {
+            State::Parked(_) | State::Gone => true,
+            // Who drives a program has threads that wait for orders.
+            State::AtGate(Pending { call: Call::Futex { .. }, .. }) => {
+                self.drives(process.client) && process.is_root() && process.line_of(thread.id).is_none()
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a parked thread is to play in this execution and has not yet.
     pub(super) fn is_due(&self, index: usize) -> bool {
         let thread = &self.threads[index];
-        let part = &self.specification.processes[thread.process];
+        let part = &self.specification.processes[self.client_index(index)];
         if !matches!(part.kind, PartKind::Client(_)) {
             return false;
         }
@@ -129,19 +112,16 @@ impl Arena<'_> {
             .is_some_and(|line| self.control.thread(line).go().load(Ordering::SeqCst) != self.generation)
     }
 
-    /// Whether several threads share a process's memory, which no gate sees.
-    fn shares_memory(&self, process: usize) -> bool {
-        let alive = self
-            .threads
-            .iter()
-            .filter(|thread| thread.process == process && !matches!(thread.state, State::Gone));
-        alive.take(2).count() > 1
+    /// Whether a client has several threads, which share what no gate sees: memory, pipes.
+    fn shares_memory(&self, client: usize) -> bool {
+        let alive = |index: &usize| !matches!(self.threads[*index].state, State::Gone);
+        self.threads_of(client).filter(alive).take(2).count() > 1
     }
 
-    /// Threads of one process share their memory: whatever one of them does may matter to the others.
-    pub(super) fn with_memory(&self, process: usize, mut footprint: Footprint) -> Footprint {
-        if self.shares_memory(process) {
-            let object = Object { kind: ObjectKind::Memory, key: process as u64 };
+    /// Threads of one client share their memory: whatever one of them does may matter to the others.
+    pub(super) fn with_memory(&self, client: usize, mut footprint: Footprint) -> Footprint {
+        if self.shares_memory(client) {
+            let object = Object { kind: ObjectKind::Memory, key: client as u64 };
             footprint.push(Access { object, mode: Mode::Write });
         }
         footprint

@@ -7,9 +7,9 @@ use smallvec::SmallVec;
 use super::perform::{Effect, Ending};
 use super::thread::{Pending, State};
 use super::tree::digest;
-use super::{Arena, ArenaError, STEPS_MAX, waits};
-use crate::explore::access::Footprint;
-use crate::explore::gate::Answer;
+use super::{Arena, ArenaError, STEPS_MAX, process_of, waits};
+use crate::explore::access::{Footprint, Object};
+use crate::explore::gate::{Answer, Call, Notification};
 use crate::explore::system::{Step, System, ThreadId, Waiting};
 use crate::worker::PartKind;
 
@@ -36,11 +36,17 @@ impl System for Arena<'_> {
         self.step_clock().store(1, Ordering::SeqCst);
         self.launch.discard_recordings();
         for thread in &mut self.threads {
-            (thread.steps, thread.drawn) = (0, 0);
+            (thread.steps, thread.drawn, thread.cause) = (0, 0, None);
             thread.nap = waits::Nap::default();
         }
         self.begin_fates();
-        for process in 0..self.processes.len() {
+        (self.stirs, self.signals, self.acting) = (0, false, None);
+        self.caused.clear();
+        self.released.clear();
+        for process in &mut self.processes {
+            process.born = 0;
+        }
+        for process in 0..self.specification.processes.len() {
             if let PartKind::Client(_) = self.specification.processes[process].kind
                 && self.specification.processes[process].threads == 1
             {
@@ -55,7 +61,7 @@ impl System for Arena<'_> {
         let mut only_pausable = true;
         for index in (0..self.threads.len()).filter(|&index| self.is_able(index)) {
             into.push(self.threads[index].id);
-            only_pausable &= self.can_be_paused(self.threads[index].process);
+            only_pausable &= self.can_be_paused(self.client_index(index));
         }
         if only_pausable && let Some(index) = self.first_to_wake(into) {
             into.push(self.threads[index].id);
@@ -76,11 +82,15 @@ impl System for Arena<'_> {
         }
         let index = self.slot(id);
         let process = self.threads[index].process;
+        let client = self.client_index(index);
+        self.acting = Some(index);
+        let cause = self.threads[index].cause.take();
         if matches!(self.threads[index].state, State::Parked(_)) {
-            let footprint = self.with_life(process, self.with_memory(process, Footprint::new()));
+            let mut footprint = self.with_life(client, self.with_memory(client, Footprint::new()));
             self.threads[index].steps += 1;
             self.unpark(index)?;
-            self.settle(process)?;
+            self.settle(client)?;
+            self.add_causes(cause, &mut footprint);
             return Ok(Step {
                 thread: id,
                 footprint,
@@ -96,6 +106,9 @@ impl System for Arena<'_> {
         if self.deeds.is_some() {
             self.remember_name(id, process, &call);
         }
+        if matches!(call, Call::Exit { .. } | Call::Execute) {
+            return self.end_as_step(index, notification, &call, cause);
+        }
         let second = half.is_some();
         let effect = if self.concerns(process, &call) {
             self.perform(index, &call, half)?
@@ -105,7 +118,7 @@ impl System for Arena<'_> {
             self.end_wait(index, &call)?
         };
         let Effect { footprint, potential, ending, yields } = effect;
-        let mut footprint = self.with_life(process, self.with_memory(process, footprint));
+        let mut footprint = self.with_life(client, self.with_memory(client, footprint));
         self.pass_time(index, &footprint);
         self.wake_whom_it_concerns(index, &mut footprint);
         let mut returned = None;
@@ -125,22 +138,24 @@ impl System for Arena<'_> {
                 };
                 self.note(id, part, &call, returned);
                 self.answer(index, &notification, answer)?;
-                self.settle(process)?;
+                self.settle(client)?;
             }
             Ending::Loose(file) => {
                 let done = self.hand_over_loose(process, notification.id, &file)?;
                 self.note(id, part, &call, Some(done));
                 returned = Some(done.map(|_| 0));
-                self.settle(process)?;
+                self.settle(client)?;
             }
             Ending::Descriptor { file, close_on_exec, at } => {
                 let done = self.hand_over(process, notification.id, file, close_on_exec, at)?;
                 self.note(id, part, &call, Some(done));
                 // The number is the client's own affair.
                 returned = Some(done.map(|_| 0));
-                self.settle(process)?;
+                self.settle(client)?;
             }
         }
+        footprint.extend(std::mem::take(&mut self.released));
+        self.add_causes(cause, &mut footprint);
         let thread = &mut self.threads[index];
         thread.steps += 1;
         let signature = digest(&(id.0, kind, part, returned, &footprint[..]));
@@ -156,7 +171,32 @@ impl System for Arena<'_> {
 }
 
 impl Arena<'_> {
-    /// Runs a process's part alone, from its parking place to its parking place.
+    /// A process ends or executes another program, and gives back what it held.
+    fn end_as_step(
+        &mut self,
+        index: usize,
+        notification: Notification,
+        call: &Call,
+        cause: Option<Object>,
+    ) -> Result<Step, ArenaError> {
+        let (id, client) = (self.threads[index].id, self.client_index(index));
+        match call {
+            Call::Exit { group } => self.exit(index, &notification, *group)?,
+            _ => self.execute(index, &notification)?,
+        }
+        self.settle(client)?;
+        let released = std::mem::take(&mut self.released);
+        let mut footprint = self.with_life(client, self.with_memory(client, released));
+        self.pass_time(index, &footprint);
+        self.wake_whom_it_concerns(index, &mut footprint);
+        self.add_causes(cause, &mut footprint);
+        self.note(id, 0, call, None);
+        self.threads[index].steps += 1;
+        let signature = digest(&("end", id.0, &footprint[..]));
+        Ok(Step { thread: id, footprint, potential: SmallVec::new(), signature, yields: false })
+    }
+
+    /// Runs a client's part alone, from its parking place to its parking place.
     ///
     /// # Errors
     /// When it does not get there.
@@ -165,14 +205,13 @@ impl Arena<'_> {
         let mut enabled = Vec::new();
         loop {
             self.enabled(&mut enabled)?;
-            let own = |id: &&ThreadId| self.threads[self.slot(**id)].process == process;
+            let own = |id: &&ThreadId| process_of(**id) == process;
             match enabled.iter().find(own) {
                 Some(&thread) => drop(self.step(thread)?),
                 None => break,
             }
         }
-        let parked = self.threads.iter().filter(|thread| thread.process == process);
-        if parked.into_iter().all(|thread| matches!(thread.state, State::Parked(_) | State::Gone)) {
+        if self.threads_of(process).all(|index| self.is_idle(index)) {
             return Ok(());
         }
         // It waits for what nobody will bring: that is its outcome.
@@ -188,17 +227,14 @@ impl Arena<'_> {
             let Some(&thread) = enabled.first() else { break };
             self.step(thread)?;
         }
-        for process in 0..self.processes.len() {
-            let stuck = self
-                .threads
-                .iter()
-                .any(|thread| thread.process == process && matches!(thread.state, State::AtGate(_)));
+        for process in 0..self.specification.processes.len() {
+            let stuck = self.threads_of(process).any(|index| !self.is_idle(index));
             let kind = self.specification.processes[process].kind;
             let playing = !matches!(kind, PartKind::Server | PartKind::Planter);
             if playing && (stuck || self.renews && self.steps > 0 || !self.processes[process].is_alive()) {
                 self.respawn(process)?;
             }
         }
-        Ok(())
+        self.see_them_gone()
     }
 }

@@ -19,7 +19,7 @@ use super::perform::{self, Effect, Ending};
 use super::tree::{Inode, digest};
 use super::{Arena, ArenaError, Pending, State};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
-use crate::explore::gate::{Answer, Call, LockKind, LockRequest, Notification, Target};
+use crate::explore::gate::{Answer, Call, LockKind, LockRequest, Notification, Target, Wait};
 use crate::explore::system::{ThreadId, Waiting};
 
 /// Naps of one operation that may end at any time.
@@ -49,18 +49,25 @@ pub(super) struct Nap {
     seen: Vec<Object>,
     /// Something of that has changed since; or, at a futex, somebody woke it.
     woken: bool,
-    /// The wait at a futex has an end.
+    /// The wait, other than a sleep, has an end.
     timed: bool,
     /// For how long the thread has polled, found everything as it was and left it so, in nanoseconds.
     idle_ns: u64,
     /// It has changed something itself since its last nap.
     stirs: bool,
+    /// How much had stirred when it was last asked whether what it waits for is there.
+    pub asked_at: Option<u64>,
 }
 
 impl Nap {
     /// For a thread whose clock stands here.
     pub fn at(clock_ns: u64) -> Self {
         Self { clock_ns, ..Self::default() }
+    }
+
+    /// Whether somebody has woken it.
+    pub const fn is_woken(&self) -> bool {
+        self.woken
     }
 
     /// The object by which whoever wakes a thread comes before its waking up.
@@ -104,9 +111,29 @@ impl Arena<'_> {
                 }
                 self.pass(index, &notification, Answer::Value(seconds as i64))
             }
-            Call::GetPid => self.pass(index, &notification, Answer::Value(Self::virtual_pid(process).into())),
+            Call::GetPid { parent } => {
+                let seen = if parent { self.processes[process].parent } else { Some(process) };
+                let seen = seen.filter(|&process| self.processes[process].is_root());
+                let answer =
+                    seen.map_or(Answer::Continue, |process| Answer::Value(Self::virtual_pid(process).into()));
+                self.pass(index, &notification, answer)
+            }
             Call::Random { buffer, length } => self.draw(index, &notification, buffer, length),
             Call::Exit { group } => self.exit(index, &notification, group),
+            Call::Spawn { flags } => self.expect_birth(index, &notification, flags),
+            Call::Execute => self.execute(index, &notification),
+            Call::Wait(wait) => self.wait_for(index, notification, wait),
+            Call::Read { .. } | Call::Write { .. } => match self.waits_on_channel(process, &call) {
+                Some(wait) => self.wait_for(index, notification, wait),
+                None => self.stir(index, &notification),
+            },
+            Call::Close { .. } | Call::CloseRange { .. } | Call::Duplicate { .. } => {
+                self.stir(index, &notification)
+            }
+            Call::Kill { .. } | Call::ThreadKill { .. } => {
+                self.signals = true;
+                self.stir(index, &notification)
+            }
             Call::SetUmask { mask } => {
                 self.processes[process].umask = mask & 0o777;
                 self.pass(index, &notification, Answer::Continue)
@@ -116,26 +143,30 @@ impl Arena<'_> {
                 self.pass(index, &notification, Answer::Continue)
             }
             Call::Other { number, .. } => {
-                self.note_birth(process, number, &notification);
-                self.pass(index, &notification, Answer::Continue)
+                self.signals |= number == libc::SYS_pidfd_send_signal;
+                self.stir(index, &notification)
             }
             _ => self.pass(index, &notification, Answer::Continue),
         }
     }
 
-    /// A call that begins a thread: two will come to the gate.
-    fn note_birth(&mut self, process: usize, number: i64, notification: &Notification) {
-        let memory = &self.processes[process].memory;
-        let flags = match number {
-            libc::SYS_clone => notification.arguments[0],
-            libc::SYS_clone3 => memory.read_u64(notification.arguments[0]).unwrap_or(0),
-            _ if starts_process(number) => 0,
-            _ => return,
-        };
-        if flags & libc::CLONE_THREAD as u64 == 0 {
-            self.note_escape("a client started another process, which is not followed yet");
+    /// A call that may bring what somebody waits for.
+    fn stir(&mut self, index: usize, notification: &Notification) -> Result<(), ArenaError> {
+        self.stirs += 1;
+        self.pass(index, notification, Answer::Continue)
+    }
+
+    /// A call that waits for a pipe, a socket, a child or a signal.
+    fn wait_for(&mut self, index: usize, notification: Notification, wait: Wait) -> Result<(), ArenaError> {
+        if self.has_come(index, &wait) {
+            return self.stir(index, &notification);
         }
-        self.processes[process].births += 1;
+        self.lie_down(index, libc::CLOCK_MONOTONIC, wait.timeout().unwrap_or(0), false);
+        self.threads[index].nap.timed = wait.timeout().is_some();
+        self.threads[index].nap.asked_at = Some(self.stirs);
+        self.threads[index].state =
+            State::AtGate(Pending { notification, call: Call::Wait(wait), half: None });
+        Ok(())
     }
 
     fn pass(&mut self, index: usize, notification: &Notification, answer: Answer) -> Result<(), ArenaError> {
@@ -159,31 +190,53 @@ impl Arena<'_> {
         self.pass(index, notification, answer)
     }
 
+    /// Whether the end of a process, or of its program, gives something back that others may wait for.
+    pub(super) fn ends_with_a_step(&self, process: usize, call: &Call) -> bool {
+        let own = &self.processes[process];
+        let fds = match call {
+            Call::Exit { .. } if !own.is_root() => own.descriptors.between(0, u32::MAX >> 1),
+            Call::Execute => self.closed_by_exec(process),
+            _ => return false,
+        };
+        self.gives_back(process, &fds)
+    }
+
     /// The thread ends, or its process.
-    fn exit(&mut self, index: usize, notification: &Notification, group: bool) -> Result<(), ArenaError> {
+    pub(super) fn exit(
+        &mut self,
+        index: usize,
+        notification: &Notification,
+        group: bool,
+    ) -> Result<(), ArenaError> {
         let process = self.threads[index].process;
         self.answer(index, notification, Answer::Continue)?;
         self.threads[index].state = State::Gone;
         let alive = |state: &State| !matches!(state, State::Gone);
         let others = self.threads.iter().any(|thread| thread.process == process && alive(&thread.state));
-        if group || !others {
-            self.processes[process].descriptors.clear();
-            for thread in self.threads.iter_mut().filter(|thread| thread.process == process) {
-                thread.state = State::Gone;
-            }
-            let part = &self.specification.processes[process];
-            return Err(ArenaError::Client(format!(
-                "client process {process} ({}) ended by itself: {}",
-                part.strategy,
-                self.launch.complaints()
-            )));
+        if !group && others {
+            return self.end_of_thread(index, notification.tid);
         }
-        self.end_of_thread(index, notification.tid)
+        if !self.processes[process].is_root() {
+            return self.end_descendant(process);
+        }
+        self.processes[process].descriptors.clear();
+        for thread in self.threads.iter_mut().filter(|thread| thread.process == process) {
+            thread.state = State::Gone;
+        }
+        let part = &self.specification.processes[process];
+        Err(ArenaError::Client(format!(
+            "client process {process} ({}) ended by itself: {}",
+            part.strategy,
+            self.launch.complaints()
+        )))
     }
 
     /// A thread lies down.
     fn lie_down(&mut self, index: usize, clock: i32, nanoseconds: u64, absolute: bool) {
-        let line = self.processes[self.threads[index].process].line_of(self.threads[index].id);
+        let client = self.client_index(index);
+        // What a driven program does belongs to the operation of who drives it.
+        let line = self.processes[client].line_of(self.threads[index].id);
+        let line = line.or_else(|| self.drives(client).then_some(self.processes[client].first_line));
         let operation = line.map_or(0, |line| self.control.thread(line).operations().load(Ordering::SeqCst));
         let nap = &mut self.threads[index].nap;
         nap.until_ns = if absolute {
@@ -220,12 +273,14 @@ impl Arena<'_> {
     pub(super) fn first_to_wake(&self, able: &[ThreadId]) -> Option<usize> {
         let asleep = |index: &usize| match &self.threads[*index].state {
             State::AtGate(Pending { call: Call::Sleep { .. }, .. }) => true,
-            State::AtGate(Pending { call: Call::Futex { .. }, .. }) => self.threads[*index].nap.timed,
+            State::AtGate(Pending { call: Call::Futex { .. } | Call::Wait(_), .. }) => {
+                self.threads[*index].nap.timed
+            }
             _ => false,
         };
         let stands_still = |index: usize| {
-            let process = self.threads[index].process;
-            self.is_paused(process) || able.iter().any(|thread| process_of(*thread) == process)
+            let client = self.client_index(index);
+            self.is_paused(client) || able.iter().any(|thread| process_of(*thread) == client)
         };
         (0..self.threads.len())
             .filter(|&index| asleep(&index) && !stands_still(index))
@@ -257,10 +312,23 @@ impl Arena<'_> {
 
     /// A wait is over.
     pub(super) fn end_wait(&mut self, index: usize, call: &Call) -> Result<Effect, ArenaError> {
-        let (id, process) = (self.threads[index].id, self.threads[index].process);
+        let (id, process) = (self.threads[index].id, self.client_index(index));
         let mut footprint = Footprint::new();
         let mut potential = SmallVec::new();
         match call {
+            Call::Wait(wait) => {
+                let until_ns = self.threads[index].nap.until_ns;
+                self.pause_others(process, until_ns, &mut footprint, &mut potential);
+                self.threads[index].nap.seen.clear();
+                self.advance(index, until_ns);
+                let memory = &self.processes[self.threads[index].process].memory;
+                let answer = match wait.tell_time_out(memory).map(|()| wait.timed_out()) {
+                    Ok(Ok(value)) => Answer::Value(value),
+                    Ok(Err(errno)) => Answer::Errno(errno),
+                    Err(_) => Answer::Errno(libc::EFAULT),
+                };
+                Ok(Effect { footprint, potential, ending: Ending::Answer(answer), yields: true })
+            }
             Call::Sleep { .. } => {
                 let may_wake = self.may_wake(index);
                 let until_ns = match may_wake {
@@ -500,15 +568,4 @@ impl Arena<'_> {
             _ => None,
         }
     }
-}
-
-/// Calls that begin a process.
-#[cfg(target_arch = "x86_64")]
-const fn starts_process(number: i64) -> bool {
-    matches!(number, libc::SYS_fork | libc::SYS_vfork)
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-const fn starts_process(_: i64) -> bool {
-    false
 }

@@ -9,6 +9,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::listener::Notification;
 use super::memory::ClientMemory;
+use super::wait::Wait;
 
 /// A path, and the directory that it is relative to: a descriptor, or `AT_FDCWD`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,8 +225,18 @@ pub enum Call {
     Exit {
         group: bool,
     },
-    /// Which process it is that calls.
-    GetPid,
+    /// Which process it is that calls, or the one that started it.
+    GetPid {
+        parent: bool,
+    },
+    /// The beginning of a thread or a process, with the flags of `clone`.
+    Spawn {
+        flags: u64,
+    },
+    /// Another program in the same process.
+    Execute,
+    /// For a pipe, a socket, a child, or a signal.
+    Wait(Wait),
     /// Random bytes.
     Random {
         buffer: u64,
@@ -420,11 +431,18 @@ impl Call {
             libc::SYS_gettimeofday => Self::TimeOfDay { buffer: a[0] },
             libc::SYS_exit => Self::Exit { group: false },
             libc::SYS_exit_group => Self::Exit { group: true },
-            libc::SYS_getpid => Self::GetPid,
+            libc::SYS_getpid => Self::GetPid { parent: false },
+            libc::SYS_getppid => Self::GetPid { parent: true },
+            libc::SYS_clone => Self::Spawn { flags: a[0] },
+            libc::SYS_clone3 => Self::Spawn { flags: memory.read_u64(a[0])? },
+            libc::SYS_execve | libc::SYS_execveat => Self::Execute,
             libc::SYS_getrandom => Self::Random { buffer: a[0], length: a[1] },
             libc::SYS_tgkill => Self::ThreadKill { pid: int(0), tid: int(1), signal: int(2) },
             libc::SYS_kill => Self::Kill { pid: int(0), signal: int(1) },
-            number => Self::decode_old(number, notification, memory)?,
+            number => match Wait::decode(notification, memory)? {
+                Some(wait) => Self::Wait(wait),
+                None => Self::decode_old(number, notification, memory)?,
+            },
         })
     }
 
@@ -477,6 +495,8 @@ impl Call {
                 Self::SetTimes { target, times: 0 }
             }
             libc::SYS_time => Self::Time { buffer: a[0] },
+            libc::SYS_fork => Self::Spawn { flags: 0 },
+            libc::SYS_vfork => Self::Spawn { flags: (libc::CLONE_VFORK | libc::CLONE_VM) as u64 },
             _ => Self::other(notification),
         })
     }
@@ -499,10 +519,7 @@ impl Call {
     fn other(notification: &Notification) -> Self {
         let pathless = !matches!(
             notification.number,
-            libc::SYS_clone
-                | libc::SYS_clone3
-                | libc::SYS_execve
-                | libc::SYS_wait4
+            libc::SYS_wait4
                 | libc::SYS_waitid
                 | libc::SYS_ppoll
                 | libc::SYS_unshare

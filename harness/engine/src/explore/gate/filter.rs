@@ -163,6 +163,7 @@ const WAITS: &[libc::c_long] = &[
     libc::SYS_ppoll,
     libc::SYS_pselect6,
     libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
     libc::SYS_accept,
     libc::SYS_accept4,
     libc::SYS_connect,
@@ -174,6 +175,8 @@ const WAITS: &[libc::c_long] = &[
     libc::SYS_bind,
     libc::SYS_wait4,
     libc::SYS_waitid,
+    libc::SYS_rt_sigsuspend,
+    libc::SYS_rt_sigtimedwait,
 ];
 #[cfg(target_arch = "x86_64")]
 const OLD_WAITS: &[libc::c_long] = &[libc::SYS_poll, libc::SYS_select, libc::SYS_epoll_wait, libc::SYS_pause];
@@ -189,6 +192,8 @@ const LIVES: &[libc::c_long] = &[
     libc::SYS_kill,
     libc::SYS_tgkill,
     libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_pidfd_send_signal,
 ];
 #[cfg(target_arch = "x86_64")]
 const OLD_LIVES: &[libc::c_long] = &[libc::SYS_fork, libc::SYS_vfork];
@@ -203,7 +208,7 @@ const OLD_CLOCKS: &[libc::c_long] = &[libc::SYS_time];
 const OLD_CLOCKS: &[libc::c_long] = &[];
 
 /// Calls that bring something else each time.
-const CHANCE: &[libc::c_long] = &[libc::SYS_getpid, libc::SYS_getrandom];
+const CHANCE: &[libc::c_long] = &[libc::SYS_getpid, libc::SYS_getppid, libc::SYS_getrandom];
 
 /// Calls that would go past the gate altogether. Runtimes fall back where they do not exist.
 const REFUSED: &[libc::c_long] = &[

@@ -27,6 +27,12 @@ impl ClientMemory {
         Ok(Self { file })
     }
 
+    /// Whether nobody has this memory any more: its process has ended, or executes another program.
+    pub fn is_gone(&self) -> bool {
+        // Memory that is there says that nothing lies at this address; memory that is gone says nothing.
+        matches!(self.file.read_at(&mut [0], 0), Ok(0))
+    }
+
     /// Reads a text that ends in a zero byte.
     ///
     /// # Errors

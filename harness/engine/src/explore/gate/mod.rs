@@ -20,6 +20,7 @@ mod memory;
 mod show;
 mod uncommon;
 mod vdso;
+mod wait;
 
 pub use call::{At, Call, LockKind, LockRequest, Span, StatForm, Target};
 pub use filter::{calls_gated, install};
@@ -28,3 +29,4 @@ pub use memory::ClientMemory;
 pub use show::Shown;
 pub use uncommon::Uncommon;
 pub use vdso::silence_vdso;
+pub use wait::Wait;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::call::{At, Call, LockKind, LockRequest, Target};
+use super::wait::Wait;
 
 /// A call on a file of this name.
 pub struct Shown<'c> {
@@ -113,7 +114,13 @@ impl fmt::Display for Shown<'_> {
             }
             Call::Sleep { .. } => write!(out, "sleep"),
             Call::ChangeDirectory { target: what } => write!(out, "chdir({})", target(what)),
-            Call::GetPid => write!(out, "getpid()"),
+            Call::GetPid { .. } => write!(out, "getpid()"),
+            Call::Spawn { flags } if flags & libc::CLONE_THREAD as u64 != 0 => write!(out, "a new thread"),
+            Call::Spawn { .. } => write!(out, "fork"),
+            Call::Execute => write!(out, "exec"),
+            Call::Wait(Wait::Child { .. }) => write!(out, "wait for a child"),
+            Call::Wait(Wait::Signal { .. }) => write!(out, "wait for a signal"),
+            Call::Wait(Wait::Events { .. }) => write!(out, "wait for a pipe or socket"),
             Call::Random { length, .. } => write!(out, "{length} random bytes"),
             Call::ThreadKill { pid, tid, signal } => write!(out, "tgkill({pid}, {tid}, {signal})"),
             Call::Kill { pid, signal } => write!(out, "kill({pid}, {signal})"),

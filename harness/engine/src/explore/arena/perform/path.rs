@@ -84,7 +84,10 @@ impl Arena<'_> {
             | Call::Exit { .. }
             | Call::Kill { .. }
             | Call::ThreadKill { .. }
-            | Call::GetPid
+            | Call::GetPid { .. }
+            | Call::Spawn { .. }
+            | Call::Execute
+            | Call::Wait(_)
             | Call::Random { .. }
             | Call::SetUmask { .. } => false,
         }

@@ -1,0 +1,148 @@
+//! Whether a call that waits for a pipe, a socket, a child or a signal would return now.
+//!
+//! The kernel is asked: a copy of the client's descriptor is fetched and polled. Nothing is asked again
+//! before something has happened that could have brought an answer.
+//!
+//! Not covered: writes that fill a pipe are let go on when there is any room in it.
+
+use std::fs::File;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use super::Arena;
+use super::process::Process;
+use super::thread::{Pending, State};
+use crate::explore::gate::{Call, Wait};
+
+impl Process {
+    /// A copy of one of its descriptors.
+    pub(super) fn fetch_descriptor(&self, fd: i32) -> Option<OwnedFd> {
+        // SAFETY: takes plain numbers; what it returns is a new descriptor that nobody else has.
+        unsafe {
+            let copy = libc::syscall(libc::SYS_pidfd_getfd, self.pidfd().as_raw_fd(), fd, 0);
+            (copy >= 0).then(|| OwnedFd::from_raw_fd(copy as i32))
+        }
+    }
+
+    /// The events that a descriptor has ready, of these; errors and ends count always.
+    fn events(&self, fd: i32, events: i16) -> i16 {
+        let Some(copy) = self.fetch_descriptor(fd) else { return libc::POLLNVAL };
+        let mut poll = libc::pollfd { fd: copy.as_raw_fd(), events, revents: 0 };
+        // SAFETY: one structure, which outlives the call.
+        match unsafe { libc::poll(&raw mut poll, 1, 0) } {
+            1 => poll.revents,
+            _ => 0,
+        }
+    }
+
+    /// What one of its descriptors is, without the number that it has in the kernel.
+    fn name_of_descriptor(&self, fd: i32) -> String {
+        let link = std::fs::read_link(format!("/proc/{}/fd/{fd}", self.pid())).unwrap_or_default();
+        let link = link.to_string_lossy();
+        format!("descriptor {fd}: {}", link.split(':').next().unwrap_or_default())
+    }
+
+    /// Whether a read or a write of this descriptor may wait: not on files, nor on descriptors that were
+    /// told not to.
+    fn waits_on(&self, fd: i32) -> bool {
+        let Some(copy) = self.fetch_descriptor(fd) else { return false };
+        // SAFETY: takes plain numbers.
+        let flags = unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_GETFL) };
+        let Ok(metadata) = File::from(copy).metadata() else { return false };
+        let kind = std::os::unix::fs::MetadataExt::mode(&metadata) & libc::S_IFMT;
+        flags & libc::O_NONBLOCK == 0 && !matches!(kind, libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK)
+    }
+
+    /// Signals that are about to be delivered to a thread: those that are pending, and how many of them
+    /// would break off a call.
+    fn pending_signals(&self, tid: u32, blocked: Option<u64>) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/task/{tid}/status", self.pid()));
+        let status = status.unwrap_or_default();
+        let set = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|line| u64::from_str_radix(line.trim(), 16).ok()).unwrap_or(0)
+        };
+        let pending = set("SigPnd:") | set("ShdPnd:");
+        pending & !blocked.unwrap_or_else(|| set("SigBlk:")) & !set("SigIgn:")
+    }
+}
+
+impl Arena<'_> {
+    /// What a read or a write that does not concern the state directory would have to wait for.
+    pub(super) fn waits_on_channel(&self, process: usize, call: &Call) -> Option<Wait> {
+        let (fd, events) = match call {
+            Call::Read { fd, offset: None, .. } => (*fd, libc::POLLIN),
+            Call::Write { fd, offset: None, .. } => (*fd, libc::POLLOUT),
+            _ => return None,
+        };
+        self.processes[process].waits_on(fd).then(|| Wait::ready(fd, events))
+    }
+
+    /// Whether what a thread waits for is there.
+    pub(super) fn has_come(&self, index: usize, wait: &Wait) -> bool {
+        let thread = &self.threads[index];
+        let process = &self.processes[thread.process];
+        let come = match wait {
+            Wait::Events { sources, .. } => {
+                sources.iter().any(|&(fd, events)| fd >= 0 && process.events(fd, events) != 0)
+            }
+            Wait::Child { pidfd: Some(fd), .. } => process.events(*fd, libc::POLLIN) != 0,
+            Wait::Child { pid, pidfd: None } => self.child_is_due(thread.process, *pid),
+            Wait::Signal { blocked, wanted, .. } => {
+                let blocked = wanted.map(|wanted| !wanted).or(*blocked);
+                return process.pending_signals(thread.tid, blocked) != 0;
+            }
+        };
+        come || self.signals && process.pending_signals(thread.tid, None) != 0
+    }
+
+    /// At the end of an execution: who still waits for a pipe or a socket waits for somebody who is not
+    /// part of it, and what would have come is not known.
+    pub(super) fn note_waits_for_strangers(&mut self) {
+        let mut waits = Vec::new();
+        for thread in &self.threads {
+            if let State::AtGate(Pending { call: Call::Wait(Wait::Events { sources, .. }), .. }) =
+                &thread.state
+            {
+                let process = &self.processes[thread.process];
+                let names = sources.iter().map(|(fd, _)| process.name_of_descriptor(*fd));
+                let strategy = &self.specification.processes[process.client].strategy;
+                let names = names.collect::<Vec<_>>().join(", ");
+                waits
+                    .push(format!("a client ({strategy}) waits for ever for what nobody sends it ({names})"));
+            }
+        }
+        for wait in waits {
+            self.note_escape(&wait);
+        }
+    }
+
+    /// The next thread of a client that waited for something which is there now.
+    pub(super) fn next_due(&mut self, client: usize) -> Option<usize> {
+        let stirs = self.stirs;
+        for index in 0..self.threads.len() {
+            if self.processes[self.threads[index].process].client != client {
+                continue;
+            }
+            let wait = match &self.threads[index].state {
+                State::AtGate(Pending { call: Call::Wait(wait), .. }) => wait,
+                // Who is woken by another thread of a program that nobody prepared goes on at once.
+                State::AtGate(Pending { call: Call::Futex { address, .. }, .. })
+                    if self.threads[index].nap.is_woken()
+                        && self.drives(client)
+                        && self.processes[client].line_at(*address).is_none() =>
+                {
+                    return Some(index);
+                }
+                _ => continue,
+            };
+            if self.threads[index].nap.asked_at == Some(stirs) {
+                continue;
+            }
+            if self.has_come(index, wait) {
+                return Some(index);
+            }
+            self.threads[index].nap.asked_at = Some(stirs);
+        }
+        None
+    }
+}
