@@ -18,14 +18,22 @@ const READERS_OF_ONE_READ_MAX: u32 = 2;
 pub(super) fn scaled(plan: &Plan) -> Plan {
     let mut plan = plan.clone();
     let most = if plan.scenario.explore.operations == 1 { READERS_OF_ONE_READ_MAX } else { READERS_MAX };
+    let driven: Vec<bool> = (plan.scenario.clients.iter())
+        .map(|role| plan.scenario.program(role.strategy.as_ref().unwrap_or(&plan.strategy)).is_some())
+        .collect();
     let roles = &mut plan.scenario.clients;
+    for (role, driven) in roles.iter_mut().zip(driven) {
+        // A built-in strategy remembers nothing from one operation to the next. Of a program nobody knows.
+        if !driven {
+            role.lifetime = Lifetime::Session;
+        }
+    }
     roles.retain(|role| role.via == Via::File);
     let changes = |role: &ClientRole| role.does.iter().any(|(operation, _)| *operation != Operation::Read);
     let writing = roles.iter().filter(|role| changes(role)).count() as u32;
     let (mut writers, mut readers) = (WRITERS_MAX, most);
     for role in roles.iter_mut() {
         role.rate = None;
-        role.lifetime = Lifetime::Session;
         if changes(role) {
             let share = (WRITERS_MAX / writing.max(1)).max(1).min(writers);
             role.threads = role.threads.min(share);
