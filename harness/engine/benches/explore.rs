@@ -5,7 +5,8 @@
 //! them stopped by the same filter and answered with leave to go on, without a look at it; and a
 //! state directory that is put back. What the engine takes on top is its knowledge: decoding,
 //! doing the calls in the clients' place, footprints, the search. Two more floors are those of
-//! clients that do not live on: forked for each execution, or executed.
+//! clients that do not live on: forked for each execution, or executed; the engine is held against these
+//! with clients that it forks, and with a program that it executes for each operation.
 //!
 //! Criterion measures each by itself. Ratios are taken in one run, by turns, since machines are
 //! noisy. This binary is its own client process.
@@ -30,14 +31,16 @@ use tearproof_core::document::Format;
 use tearproof_core::object::{Object, Operation};
 use tearproof_core::plan::Plan;
 use tearproof_core::scenario::{
-    Before, ClientRole, ExploreLimits, Lifetime, LockBefore, Require, Scenario, StateBefore, StateFile,
-    StressLimits, Via,
+    Before, ClientRole, ExploreLimits, Lifetime, LockBefore, Program, ProgramForm, Require, Scenario,
+    StateBefore, StateFile, StressLimits, Via,
 };
 use tearproof_core::strategy::{Client, ClientContext, Found, Strategy, StrategyError, StrategyInfo};
 use tearproof_core::verdict::Finding;
 use tearproof_engine::explore::gate::{Answer, Listener, install};
-use tearproof_engine::explore::{Reduction, every_execution, explore};
-use tearproof_engine::process::{Executable, Interrupt, StateRoot, die_with_parent, janitor_main};
+use tearproof_engine::explore::{Exercise, Reduction, every_execution, explore};
+use tearproof_engine::process::{
+    Executable, Interrupt, StateRoot, die_with_parent, janitor_main, nest_main, nestling_main,
+};
 use tearproof_engine::stress::Surroundings;
 use tearproof_engine::worker::{Strategies, worker_main};
 
@@ -176,10 +179,30 @@ fn plan() -> Plan {
     }
 }
 
+/// This program once more, as somebody's own: executed for each operation.
+fn program() -> Program {
+    let executable = std::env::current_exe().expect("this program").to_string_lossy().into_owned();
+    let command = [&executable, "once", "{path}", "{client}"].map(str::to_owned).to_vec();
+    let commands = vec![(Operation::Write, command.clone()), (Operation::Read, command)];
+    Program {
+        name: "executed".to_owned(),
+        form: ProgramForm::Commands { commands, fail_codes: Vec::new() },
+        claims: Vec::new(),
+        keeps: Vec::new(),
+        directory: base(),
+        timeout: Duration::from_secs(10),
+    }
+}
+
 /// How long this many executions take once the processes stand ready; extrapolated where there are
 /// no more.
-fn searched(reduction: Reduction, executions: u64) -> Duration {
-    let plan = plan();
+fn searched(reduction: Reduction, birth: Birth, executions: u64) -> Duration {
+    let mut plan = plan();
+    if birth == Birth::Executed {
+        plan.scenario.programs.push(program());
+        plan.strategy = program().name;
+        plan.scenario.strategies = vec![program().name];
+    }
     let executable = Executable::current().expect("this program");
     let root = StateRoot::create(&plan.base, &executable).expect("a state directory");
     let interrupt = Interrupt::default();
@@ -193,7 +216,8 @@ fn searched(reduction: Reduction, executions: u64) -> Duration {
         stop_at_violation: false,
     };
     let mut seen = 0;
-    every_execution(&plan, &root, &mut surroundings, reduction, executions + 1, |_, _| {
+    let exercise = Exercise { reduction, fresh: birth == Birth::Forked, most: executions + 1 };
+    every_execution(&plan, &root, &mut surroundings, exercise, |_, _| {
         last = Instant::now();
         first.get_or_insert(last);
         seen += 1;
@@ -392,11 +416,16 @@ fn executions(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("explore");
     group.throughput(Throughput::Elements(1)).sample_size(10).measurement_time(Duration::from_secs(3));
     group.bench_function("execution, every schedule", |bencher| {
-        bencher.iter_custom(|executions| searched(Reduction::None, executions));
+        bencher.iter_custom(|executions| searched(Reduction::None, Birth::Persistent, executions));
     });
     group.bench_function("execution, one of each class", |bencher| {
-        bencher.iter_custom(|executions| searched(Reduction::Optimal, executions));
+        bencher.iter_custom(|executions| searched(Reduction::Optimal, Birth::Persistent, executions));
     });
+    for birth in [Birth::Forked, Birth::Executed] {
+        group.bench_function(format!("execution, {} clients", birth.name()), |bencher| {
+            bencher.iter_custom(|executions| searched(Reduction::None, birth, executions));
+        });
+    }
     group.bench_function("execution, judged", |bencher| bencher.iter_custom(judged));
     for birth in [Birth::Persistent, Birth::Forked, Birth::Executed] {
         let mut bare = Bare::start(birth);
@@ -407,30 +436,40 @@ fn executions(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Everything by turns in one run, and how many times the first floor it takes: medians over the
-/// rounds.
+/// Everything by turns in one run, and how many times its floor it takes: medians over the rounds.
 fn ratios(rounds: usize, executions: u64) {
     let mut floors = [Birth::Persistent, Birth::Forked, Birth::Executed].map(|birth| {
         let bare = Bare::start(birth);
         (birth, bare)
     });
-    let mut names = vec!["every schedule", "one of each class", "judged"];
-    let mut taken: Vec<Vec<f64>> = vec![Vec::new(); 6];
+    // Each with the floor that it is held against.
+    let mut names = vec![
+        ("every schedule", Birth::Persistent),
+        ("one of each class", Birth::Persistent),
+        ("judged", Birth::Persistent),
+        ("forked clients", Birth::Forked),
+        ("executed programs", Birth::Executed),
+    ];
+    let engines = names.len();
+    let mut taken: Vec<Vec<f64>> = vec![Vec::new(); engines + floors.len()];
     let mut answered = Vec::new();
     for (birth, bare) in &mut floors {
-        names.push(birth.name());
+        names.push((birth.name(), *birth));
         // Twice, since the first one makes directories and caches.
         bare.execute();
         answered.push(bare.execute());
     }
     for _ in 0..rounds {
         let per = |taken: Duration, executions: u64| taken.as_secs_f64() * 1e6 / executions as f64;
-        taken[0].push(per(searched(Reduction::None, executions), executions));
-        taken[1].push(per(searched(Reduction::Optimal, executions), executions));
+        let few = executions / 20 + 1;
+        taken[0].push(per(searched(Reduction::None, Birth::Persistent, executions), executions));
+        taken[1].push(per(searched(Reduction::Optimal, Birth::Persistent, executions), executions));
         taken[2].push(per(judged(executions), executions));
+        taken[3].push(per(searched(Reduction::None, Birth::Forked, few), few));
+        taken[4].push(per(searched(Reduction::None, Birth::Executed, few), few));
         for (index, (birth, bare)) in floors.iter_mut().enumerate() {
-            let executions = if *birth == Birth::Persistent { executions } else { executions / 20 + 1 };
-            taken[3 + index].push(per(bare.executions(executions), executions));
+            let executions = if *birth == Birth::Persistent { executions } else { few };
+            taken[engines + index].push(per(bare.executions(executions), executions));
         }
     }
     println!(
@@ -438,12 +477,12 @@ fn ratios(rounds: usize, executions: u64) {
          {:<22} {:>10} {:>12} {:>16} {:>10}",
         "", "µs", "executions/s", "ratio to floor", "answered"
     );
-    let floor = taken[3].clone();
-    for (index, (name, times)) in names.iter().zip(&taken).enumerate() {
-        let ratios = times.iter().zip(&floor).map(|(time, floor)| time / floor).collect();
+    for (index, ((name, birth), times)) in names.iter().zip(&taken).enumerate() {
+        let floor = &taken[engines + *birth as usize];
+        let ratios = times.iter().zip(floor).map(|(time, floor)| time / floor).collect();
         let (time, ratio) = (median(times.clone()), median(ratios));
-        let kind = if index < 3 { "engine: " } else { "floor: " };
-        let answered = index.checked_sub(3).map_or(String::new(), |floor| answered[floor].to_string());
+        let kind = if index < engines { "engine: " } else { "floor: " };
+        let answered = index.checked_sub(engines).map_or(String::new(), |floor| answered[floor].to_string());
         println!(
             "{:<22} {time:>10.1} {:>12.0} {ratio:>16.2} {answered:>10}",
             format!("{kind}{name}"),
@@ -470,6 +509,8 @@ fn main() -> ExitCode {
             janitor_main();
             return ExitCode::SUCCESS;
         }
+        Some("nest") => return nest_main(next().parse().expect("a number")),
+        Some("nestling") => return nestling_main(),
         Some("bare") => {
             let parent = next().parse().expect("a number");
             play_bare(parent, &next(), Path::new(&next()), next().parse().expect("a number"))
@@ -479,10 +520,12 @@ fn main() -> ExitCode {
             return if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
         // One of them alone, for profilers.
-        Some(alone @ ("engine" | "judged" | "floor" | "calls")) => {
+        Some(alone @ ("engine" | "forked" | "executed" | "judged" | "floor" | "calls")) => {
             let executions = next().parse().expect("a number");
             let taken = match alone {
-                "engine" => searched(Reduction::None, executions),
+                "engine" => searched(Reduction::None, Birth::Persistent, executions),
+                "forked" => searched(Reduction::None, Birth::Forked, executions),
+                "executed" => searched(Reduction::None, Birth::Executed, executions),
                 "judged" => judged(executions),
                 "calls" => calls(executions),
                 _ => Bare::start(Birth::Persistent).executions(executions),

@@ -28,7 +28,7 @@ use tearproof_core::scenario::{
 };
 use tearproof_core::strategy::{Client, ClientContext, Strategy, StrategyError, StrategyInfo};
 use tearproof_engine::explore::search::{End, Searched};
-use tearproof_engine::explore::{Reduction, every_execution};
+use tearproof_engine::explore::{Exercise, Reduction, every_execution};
 use tearproof_engine::process::{Executable, Interrupt, StateRoot, janitor_main};
 use tearproof_engine::stress::Surroundings;
 use tearproof_engine::worker::{Strategies, worker_main};
@@ -305,8 +305,7 @@ fn run(script: &str, hazard: Hazard, reduction: Reduction, most: u64) -> Option<
             interrupt: &interrupt,
             stop_at_violation: false,
         },
-        reduction,
-        most,
+        Exercise { reduction, fresh: false, most },
         |state, class| {
             let text = outcome(state, clients).replace(&*root.path().to_string_lossy(), "");
             outcomes.insert(text);

@@ -302,7 +302,18 @@ pub fn replay(
     Stand::with(plan, root, surroundings, |stand, surroundings| stand.replay(schedule, surroundings))
 }
 
-/// Which executions of a plan are run by [`every_execution`].
+/// Which executions of a plan are run by [`every_execution`], and by whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exercise {
+    /// Which.
+    pub reduction: Reduction,
+    /// Every execution has client processes of its own.
+    pub fresh: bool,
+    /// So many at most.
+    pub most: u64,
+}
+
+/// Which executions of a plan are run by an [`Exercise`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reduction {
     /// All of them.
@@ -311,7 +322,7 @@ pub enum Reduction {
     Optimal,
 }
 
-/// Runs executions of a plan, at most so many, without judging them; under kills and pauses those that
+/// Runs executions of a plan without judging them; under kills and pauses those that
 /// may strike the first client. Calls `visit` after each with the state
 /// directory as it is then and a digest of the execution's class: for comparing searches with each
 /// other.
@@ -322,19 +333,21 @@ pub fn every_execution(
     plan: &Plan,
     root: &StateRoot,
     surroundings: &mut Surroundings<'_>,
-    reduction: Reduction,
-    most: u64,
+    exercise: Exercise,
     mut visit: impl FnMut(&Path, u64),
 ) -> Result<Searched, ArenaError> {
     Stand::with(plan, root, surroundings, |stand, _| {
         let state = stand.bench.stage.specification.context(EXECUTION, 0).dir;
         stand.arena.ordain(&fates::of_plan(plan)[0]);
-        let limits = Limits { executions: most, ..Limits::NONE };
+        let limits = Limits { executions: exercise.most, ..Limits::NONE };
+        if exercise.fresh {
+            stand.arena.renew_processes();
+        }
         let observe = |_: &mut Arena<'_>, trace: &Trace| {
             visit(&state, trace.class());
             Ok(Continue::Yes)
         };
-        match reduction {
+        match exercise.reduction {
             Reduction::None => brute::search(&mut stand.arena, limits, observe),
             Reduction::Optimal => dpor::search(&mut stand.arena, limits, observe),
         }

@@ -31,7 +31,9 @@ mod token;
 mod watchdog;
 mod witness;
 
-pub use explorer::{Effort, Exploration, Reduction, Replayed, every_execution, explore, plan_of, replay};
+pub use explorer::{
+    Effort, Exercise, Exploration, Reduction, Replayed, every_execution, explore, plan_of, replay,
+};
 pub use facilities::{Facilities, Gate, probe_main};
 pub use scale::Cast;
 pub use shards::{Shard, in_shards};
