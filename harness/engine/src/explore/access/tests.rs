@@ -1,3 +1,5 @@
+//! The conflict relation, by itself and pair by pair against the kernel.
+
 mod caller;
 mod pairs;
 mod playground;

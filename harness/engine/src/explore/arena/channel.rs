@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use super::Arena;
 use super::process::Process;
 use super::thread::{Pending, State};
+use super::told::Told;
 use crate::explore::gate::{Call, Wait};
 
 impl Process {
@@ -51,19 +52,6 @@ impl Process {
         let kind = std::os::unix::fs::MetadataExt::mode(&metadata) & libc::S_IFMT;
         flags & libc::O_NONBLOCK == 0 && !matches!(kind, libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK)
     }
-
-    /// Signals that are about to be delivered to a thread: those that are pending, and how many of them
-    /// would break off a call.
-    fn pending_signals(&self, tid: u32, blocked: Option<u64>) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/task/{tid}/status", self.pid()));
-        let status = status.unwrap_or_default();
-        let set = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|line| u64::from_str_radix(line.trim(), 16).ok()).unwrap_or(0)
-        };
-        let pending = set("SigPnd:") | set("ShdPnd:");
-        pending & !blocked.unwrap_or_else(|| set("SigBlk:")) & !set("SigIgn:")
-    }
 }
 
 impl Arena<'_> {
@@ -89,10 +77,10 @@ impl Arena<'_> {
             Wait::Child { pid, pidfd: None } => self.child_is_due(thread.process, *pid),
             Wait::Signal { blocked, wanted, .. } => {
                 let blocked = wanted.map(|wanted| !wanted).or(*blocked);
-                return process.pending_signals(thread.tid, blocked) != 0;
+                return Told::of_thread(thread.tid).due(blocked) != 0;
             }
         };
-        come || self.signals && process.pending_signals(thread.tid, None) != 0
+        come || self.signals && Told::of_thread(thread.tid).due(None) != 0
     }
 
     /// At the end of an execution: who still waits for a pipe or a socket waits for somebody who is not

@@ -1,4 +1,4 @@
-//! Calls that wait: sleeps, futexes, and the end of a process; and calls that are let pass.
+//! Calls that wait, and calls that are let pass.
 //!
 //! A sleep is a fair yield. Its end is a step: *at any time*, once an operation, for a nap that is
 //! shorter than [`JITTER_NS`]; after that only when something that the thread has looked at since its last
@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 use smallvec::{SmallVec, smallvec};
 
 use super::fate::{pause_of, process_of};
+use super::futex::FUTEX_COMMANDS;
 use super::perform::{self, Effect, Ending};
 use super::tree::{Inode, digest};
 use super::{Arena, ArenaError, Pending, State};
@@ -27,8 +28,6 @@ const FREE_NAPS: u32 = 1;
 /// A longer one ends only when nobody else can go on: who ran while it lasted would have been
 /// suspended, and that is another hazard.
 const JITTER_NS: u64 = 20_000_000;
-
-const FUTEX_COMMANDS: i32 = !(libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME);
 
 /// What a thread's naps depend on.
 #[derive(Debug, Default)]
@@ -48,9 +47,9 @@ pub(super) struct Nap {
     /// What the thread has touched since its last nap.
     seen: Vec<Object>,
     /// Something of that has changed since; or, at a futex, somebody woke it.
-    woken: bool,
+    pub woken: bool,
     /// The wait, other than a sleep, has an end.
-    timed: bool,
+    pub timed: bool,
     /// For how long the thread has polled, found everything as it was and left it so, in nanoseconds.
     idle_ns: u64,
     /// It has changed something itself since its last nap.
@@ -169,7 +168,12 @@ impl Arena<'_> {
         Ok(())
     }
 
-    fn pass(&mut self, index: usize, notification: &Notification, answer: Answer) -> Result<(), ArenaError> {
+    pub(super) fn pass(
+        &mut self,
+        index: usize,
+        notification: &Notification,
+        answer: Answer,
+    ) -> Result<(), ArenaError> {
         self.threads[index].state = State::Running;
         self.answer(index, notification, answer)
     }
@@ -190,49 +194,8 @@ impl Arena<'_> {
         self.pass(index, notification, answer)
     }
 
-    /// Whether the end of a process, or of its program, gives something back that others may wait for.
-    pub(super) fn ends_with_a_step(&self, process: usize, call: &Call) -> bool {
-        let own = &self.processes[process];
-        let fds = match call {
-            Call::Exit { .. } if !own.is_root() => own.descriptors.between(0, u32::MAX >> 1),
-            Call::Execute => self.closed_by_exec(process),
-            _ => return false,
-        };
-        self.gives_back(process, &fds)
-    }
-
-    /// The thread ends, or its process.
-    pub(super) fn exit(
-        &mut self,
-        index: usize,
-        notification: &Notification,
-        group: bool,
-    ) -> Result<(), ArenaError> {
-        let process = self.threads[index].process;
-        self.answer(index, notification, Answer::Continue)?;
-        self.threads[index].state = State::Gone;
-        let alive = |state: &State| !matches!(state, State::Gone);
-        let others = self.threads.iter().any(|thread| thread.process == process && alive(&thread.state));
-        if !group && others {
-            return self.end_of_thread(index, notification.tid);
-        }
-        if !self.processes[process].is_root() {
-            return self.end_descendant(process);
-        }
-        self.processes[process].descriptors.clear();
-        for thread in self.threads.iter_mut().filter(|thread| thread.process == process) {
-            thread.state = State::Gone;
-        }
-        let part = &self.specification.processes[process];
-        Err(ArenaError::Client(format!(
-            "client process {process} ({}) ended by itself: {}",
-            part.strategy,
-            self.launch.complaints()
-        )))
-    }
-
     /// A thread lies down.
-    fn lie_down(&mut self, index: usize, clock: i32, nanoseconds: u64, absolute: bool) {
+    pub(super) fn lie_down(&mut self, index: usize, clock: i32, nanoseconds: u64, absolute: bool) {
         let client = self.client_index(index);
         // What a driven program does belongs to the operation of who drives it.
         let line = self.processes[client].line_of(self.threads[index].id);
@@ -417,107 +380,6 @@ impl Arena<'_> {
             }
         }
         footprint.extend(woke);
-    }
-
-    fn futex(
-        &mut self,
-        index: usize,
-        notification: Notification,
-        [address, timeout]: [u64; 2],
-        operation: i32,
-        value: u32,
-    ) -> Result<(), ArenaError> {
-        let process = self.threads[index].process;
-        let command = operation & FUTEX_COMMANDS;
-        let waits = matches!(command, libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET);
-        let call = Call::Futex { address, operation, value, timeout: 0, third: 0 };
-        if let Some(line) = self.processes[process].line_at(address) {
-            // The shared page: a parking place, or the marks at either end of a critical section.
-            if waits {
-                let id = self.threads[index].id;
-                self.processes[process].set_line(id, line);
-                self.threads[index].state = State::Parked(notification);
-            } else {
-                self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
-                self.threads[index].nap.woken = true;
-            }
-            return Ok(());
-        }
-        match command {
-            libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET => {
-                let now = self.processes[process].memory.read_u32(address);
-                if now.ok() != Some(value) {
-                    return self.pass(index, &notification, Answer::Errno(libc::EAGAIN));
-                }
-                let memory = &self.processes[process].memory;
-                let until = (timeout != 0)
-                    .then(|| Some((memory.read_u64(timeout).ok()?, memory.read_u64(timeout + 8).ok()?)))
-                    .flatten()
-                    .map(|(seconds, nanoseconds)| seconds.saturating_mul(1_000_000_000) + nanoseconds);
-                let clock = match operation & libc::FUTEX_CLOCK_REALTIME {
-                    0 => libc::CLOCK_MONOTONIC,
-                    _ => libc::CLOCK_REALTIME,
-                };
-                let absolute = command == libc::FUTEX_WAIT_BITSET;
-                self.lie_down(index, clock, until.unwrap_or(0), absolute);
-                self.threads[index].nap.timed = until.is_some();
-                self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
-                Ok(())
-            }
-            libc::FUTEX_WAKE | libc::FUTEX_WAKE_BITSET => {
-                let woken = self.wake(process, address, value);
-                self.pass(index, &notification, Answer::Value(woken.into()))
-            }
-            _ => {
-                self.note_escape("a futex operation other than wait and wake was used");
-                self.pass(index, &notification, Answer::Continue)
-            }
-        }
-    }
-
-    /// Wakes up to `most` threads of a process that wait at this address, in the order of their
-    /// numbers.
-    fn wake(&mut self, process: usize, address: u64, most: u32) -> u32 {
-        let mut woken = 0;
-        for thread in self.threads.iter_mut().filter(|thread| thread.process == process) {
-            let waits = matches!(
-                &thread.state,
-                State::AtGate(Pending { call: Call::Futex { address: at, .. }, .. }) if *at == address
-            );
-            if waits && !thread.nap.woken && woken < most {
-                thread.nap.woken = true;
-                woken += 1;
-            }
-        }
-        woken
-    }
-
-    /// The kernel clears a word and wakes whoever waits there when a thread has ended. That is done
-    /// for the waiters here, once the thread is really gone.
-    fn end_of_thread(&mut self, index: usize, tid: u32) -> Result<(), ArenaError> {
-        let process = self.threads[index].process;
-        let pid = self.processes[process].pid();
-        let gone = || !std::path::Path::new(&format!("/proc/{pid}/task/{tid}")).exists();
-        let begun = std::time::Instant::now();
-        while !gone() {
-            if begun.elapsed() > self.launch.hang {
-                return Err(ArenaError::Client(format!("thread {tid} of process {pid} does not end")));
-            }
-            std::thread::yield_now();
-        }
-        for other in 0..self.threads.len() {
-            let thread = &self.threads[other];
-            if thread.process != process || thread.nap.woken {
-                continue;
-            }
-            if let State::AtGate(Pending { call: Call::Futex { address, value, .. }, .. }) = &thread.state
-                && *value == tid
-                && self.processes[process].memory.read_u32(*address).ok() != Some(*value)
-            {
-                self.threads[other].nap.woken = true;
-            }
-        }
-        Ok(())
     }
 
     /// What a thread at the gate waits for.

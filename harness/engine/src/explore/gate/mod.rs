@@ -14,6 +14,7 @@
 //! to a mapped file are invisible, so mapping one is noticed instead.
 
 mod call;
+mod decode;
 mod filter;
 mod listener;
 mod memory;

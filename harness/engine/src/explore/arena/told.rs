@@ -1,0 +1,57 @@
+//! What the kernel tells of a thread in its `status` below `/proc`.
+
+use std::io;
+
+/// The text, a name and a value a line.
+pub(super) struct Told(String);
+
+impl Told {
+    /// Of a thread that may have ended: then it says nothing.
+    pub fn of_thread(tid: u32) -> Self {
+        Self::by_tid(tid).unwrap_or_else(|_| Self(String::new()))
+    }
+
+    /// Of a thread that is there.
+    pub fn by_tid(tid: u32) -> io::Result<Self> {
+        std::fs::read_to_string(format!("/proc/{tid}/status")).map(Self)
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+    }
+
+    /// A number; of several, the last one.
+    fn number(&self, name: &str) -> u32 {
+        self.value(name).and_then(|value| value.split_whitespace().last()?.parse().ok()).unwrap_or(0)
+    }
+
+    /// A set of signals, a bit for each.
+    fn signals(&self, name: &str) -> u64 {
+        self.value(name).and_then(|value| u64::from_str_radix(value.trim(), 16).ok()).unwrap_or(0)
+    }
+
+    /// The process that the thread belongs to.
+    pub fn process(&self) -> u32 {
+        self.number("Tgid")
+    }
+
+    /// The process that started this one.
+    pub fn parent(&self) -> u32 {
+        self.number("PPid")
+    }
+
+    /// The process's number in the innermost namespace.
+    pub fn inner(&self) -> u32 {
+        self.number("NStgid")
+    }
+
+    /// Signals that wait to be delivered.
+    pub fn pending(&self) -> u64 {
+        self.signals("SigPnd") | self.signals("ShdPnd")
+    }
+
+    /// Those of them that would break off a call, if these are blocked in place of the thread's own set.
+    pub fn due(&self, blocked: Option<u64>) -> u64 {
+        self.pending() & !blocked.unwrap_or_else(|| self.signals("SigBlk")) & !self.signals("SigIgn")
+    }
+}
