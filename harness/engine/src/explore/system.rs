@@ -39,7 +39,13 @@ pub struct Step {
     /// The thread gave way of itself (it slept, or polled): to let another one go on costs no
     /// preemption.
     pub yields: bool,
+    /// Threads whose steps so far all had to come before this one, whatever they touched: it could be taken
+    /// only because they could not go on.
+    pub follows: Threads,
 }
+
+/// Some threads.
+pub type Threads = SmallVec<[ThreadId; 4]>;
 
 /// A thread that waits, and what for.
 #[derive(Clone, Debug, PartialEq, Eq)]

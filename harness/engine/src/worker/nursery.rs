@@ -11,10 +11,12 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use super::control::NurseryLine;
+use crate::explore::gate;
 use crate::process::die_with_parent;
 
 /// Forks whenever it is asked to, for ever. Returns in the copy, which is the process with this index.
 pub(super) fn raise(line: &NurseryLine<'_>, parent: u32) -> io::Result<usize> {
+    gate::prepare();
     let mut seen = line.orders_so_far();
     line.born().store(NurseryLine::READY, Ordering::SeqCst);
     loop {

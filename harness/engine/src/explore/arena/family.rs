@@ -74,6 +74,7 @@ impl Arena<'_> {
         }
         let client = self.processes[process].client;
         self.processes[client].births.push(birth);
+        self.processes[client].grew = true;
         self.number_birth(process, birth)?;
         self.answer(index, notification, Answer::Continue)?;
         // Who lends its memory is not back before the child has its own.
@@ -235,6 +236,7 @@ impl Process {
             umask: elder.umask,
             births: Vec::new(),
             born: 0,
+            grew: false,
             borrows_memory: false,
             lent_by: None,
             executes: None,

@@ -24,13 +24,14 @@
 //! Not covered: a kill at another page boundary of a write of more than two pages than that at which
 //! it is divided.
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::tree::digest;
 use super::{Act, Arena, ArenaError, Deed, Pending, State};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
 use crate::explore::arena::THREADS_OF_A_CLIENT;
-use crate::explore::system::{Step, ThreadId, Waiting};
+use crate::explore::gate::Call;
+use crate::explore::system::{Step, ThreadId, Threads, Waiting};
 
 /// What happens to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,9 +64,16 @@ pub(super) struct Fate {
     until_ns: u64,
     /// The step by which the victim was killed.
     struck: Option<u64>,
+    /// When the victim would have gone on at the latest, by its clock, and which thread of it, had it not been
+    /// killed: at once, where it never has to wait. Not known of who waits for others.
+    stood: Option<(u64, ThreadId)>,
     /// Threads of it that had something to do yet.
-    silenced: SmallVec<[ThreadId; 4]>,
+    silenced: SmallVec<[Silenced; 4]>,
 }
+
+/// A thread that was killed in front of a step, and what it may have had to wait for, if it was the kind of step
+/// that waits.
+type Silenced = (ThreadId, Option<ObjectKind>);
 
 impl Fate {
     /// The thread that kills, or has go on who was paused.
@@ -92,6 +100,9 @@ pub(super) fn pause_of(process: usize) -> Object {
     Object { kind: ObjectKind::Channel, key: digest(&("pause", process)) }
 }
 
+/// That nobody can go on: whoever rises because of it reads it, a kill that lets others go on ends it.
+pub(super) const STILLNESS: Object = Object { kind: ObjectKind::Channel, key: u64::MAX };
+
 /// Whether a process lives.
 pub(super) fn life_of(process: usize) -> Object {
     Object { kind: ObjectKind::Liveness, key: process as u64 }
@@ -108,6 +119,7 @@ impl Arena<'_> {
             clock_ns: 0,
             until_ns: 0,
             struck: None,
+            stood: None,
             silenced: SmallVec::new(),
         };
         self.fates = fates.iter().map(fate).collect();
@@ -126,7 +138,7 @@ impl Arena<'_> {
         for fate in &mut self.fates {
             fate.progress = Progress::Ahead;
             (fate.stirred, fate.clock_ns, fate.until_ns) = (false, 0, 0);
-            fate.struck = None;
+            (fate.struck, fate.stood) = (None, None);
             fate.silenced.clear();
         }
     }
@@ -145,16 +157,7 @@ impl Arena<'_> {
     /// because of what others change.
     pub(super) fn with_life(&mut self, process: usize, mut footprint: Footprint) -> Footprint {
         use ObjectKind::{Attributes, Content, Entry, Lock, Metadata, Section};
-        for fate in self.fates.iter().filter(|fate| fate.victim == process) {
-            match fate.kind {
-                FateKind::Kill => footprint.push(Access { object: life_of(process), mode: Mode::Read }),
-                // As if it took a lock for a moment, which whoever suspends it has.
-                FateKind::Pause => footprint.extend(
-                    [Mode::AcquireShared, Mode::ReleaseShared]
-                        .map(|mode| Access { object: pause_of(process), mode }),
-                ),
-            }
-        }
+        footprint.extend(self.life(process));
         let seen = [Attributes, Content, Entry, Lock, Metadata, Section];
         let changes = |access: &Access| access.mode.changes() && seen.contains(&access.object.kind);
         let paused = |fate: &&mut Fate| fate.victim != process && fate.progress == Progress::Under;
@@ -165,6 +168,20 @@ impl Arena<'_> {
             }
         }
         footprint
+    }
+
+    /// What every step of a process depends on: that no fate has struck it.
+    pub(super) fn life(&self, process: usize) -> SmallVec<[Access; 2]> {
+        let of = |fate: &Fate| -> SmallVec<[Access; 2]> {
+            match fate.kind {
+                FateKind::Kill => smallvec![Access { object: life_of(process), mode: Mode::Read }],
+                // As if it took a lock for a moment, which whoever suspends it has.
+                FateKind::Pause => [Mode::AcquireShared, Mode::ReleaseShared]
+                    .map(|mode| Access { object: pause_of(process), mode })
+                    .into(),
+            }
+        };
+        self.fates.iter().filter(|fate| fate.victim == process).flat_map(of).collect()
     }
 
     /// Whether a process is suspended now.
@@ -259,12 +276,14 @@ impl Arena<'_> {
             Content, Metadata, Attributes, Entry, Listing, Offset, WriteGate, Lock, Liveness, Birth, Channel,
             Memory, Section,
         ];
-        let of = |fate: &Fate, thread: ThreadId| Waiting {
+        let of = |fate: &Fate, (thread, waits): Silenced| Waiting {
             thread,
             footprint: std::iter::once(Access { object: life_of(fate.victim), mode: Mode::Read }).collect(),
-            potential: ALL.into_iter().map(|kind| Potential::Any(kind, Mode::Write)).collect(),
+            potential: (ALL.into_iter().map(|kind| Potential::Any(kind, Mode::Write)))
+                .chain(waits.map(|kind| Potential::Any(kind, Mode::Acquire)))
+                .collect(),
         };
-        self.fates.iter().flat_map(move |fate| fate.silenced.iter().map(move |&thread| of(fate, thread)))
+        self.fates.iter().flat_map(move |fate| fate.silenced.iter().map(move |&silenced| of(fate, silenced)))
     }
 
     /// Whether a process is in the middle of writing to a page.
@@ -279,20 +298,32 @@ impl Arena<'_> {
     }
 
     /// The threads of a client that have something to do yet.
-    fn unfinished(&self, process: usize) -> SmallVec<[ThreadId; 4]> {
+    fn unfinished(&self, process: usize) -> SmallVec<[Silenced; 4]> {
         let goes_on = |index: &usize| match self.threads[*index].state {
             State::Parked(_) => self.is_due(*index),
             _ => !self.is_idle(*index),
         };
-        self.threads_of(process).filter(goes_on).map(|index| self.threads[index].id).collect()
+        let waits = |index: usize| match &self.threads[index].state {
+            State::AtGate(Pending { call: Call::Lock { wait: true, .. }, .. }) => Some(ObjectKind::Lock),
+            State::AtGate(Pending { call, .. }) => {
+                Self::may_have_to_wait(call).then_some(ObjectKind::WriteGate)
+            }
+            _ => None,
+        };
+        let silenced = |index: usize| (self.threads[index].id, waits(index));
+        self.threads_of(process).filter(goes_on).map(silenced).collect()
     }
 
     /// A client is killed, unless it has finished; or goes on.
     pub(super) fn strike(&mut self, id: ThreadId) -> Result<Step, ArenaError> {
         let at = self.fates.iter().position(|fate| fate.thread() == id && fate.progress != Progress::Over);
         let at = at.ok_or_else(|| ArenaError::Confused(format!("{id:?} is nobody's fate")))?;
-        let Fate { kind, victim, .. } = self.fates[at];
+        let Fate { kind, victim, stirred, .. } = self.fates[at];
         let mut footprint: Footprint = SmallVec::new();
+        // Who is suspended goes on after something has changed, or when nobody else can.
+        let last_resort = kind == FateKind::Pause && !stirred;
+        let follows = if last_resort { self.others_than(victim) } else { Threads::new() };
+        self.fates[at].stood = self.would_go_on(victim);
         footprint.push(match kind {
             FateKind::Kill => Access { object: life_of(victim), mode: Mode::Write },
             FateKind::Pause => Access { object: pause_of(victim), mode: Mode::Release },
@@ -316,6 +347,10 @@ impl Arena<'_> {
                 }
                 goes_on
             });
+            if footprint.len() > 1 {
+                // Others may go on because of what it gives back.
+                footprint.push(Access { object: STILLNESS, mode: Mode::Write });
+            }
             self.kill(victim)?;
             self.fates[at].struck = Some(self.steps);
             self.fates[at].silenced = unfinished;
@@ -326,7 +361,49 @@ impl Arena<'_> {
             self.note_fate(first, Act::Resume);
         }
         let signature = digest(&("fate", id.0, kills, &footprint[..]));
-        Ok(Step { thread: id, footprint, potential: SmallVec::new(), signature, yields: false })
+        let potential = SmallVec::new();
+        Ok(Step { thread: id, footprint, potential, signature, yields: false, follows })
+    }
+
+    /// The threads that could not go on when this one did, whose turn only comes then.
+    pub(super) fn who_had_to_stop(&self, index: usize) -> Threads {
+        let own = self.threads[index].id;
+        let rises = (self.threads[index].nap.end(), own);
+        // Whoever is suspended, or could be, stands still whatever it was going to do.
+        let stands = |client: usize| {
+            let is_paused = |fate: &Fate| fate.kind == FateKind::Pause && fate.progress != Progress::Over;
+            self.fates.iter().any(|fate| fate.victim == client && is_paused(fate))
+        };
+        let others = (0..self.threads.len())
+            .filter(|&other| !stands(self.client_index(other)))
+            .map(|other| self.threads[other].id)
+            .filter(|id| *id != own);
+        // Who was killed stands in nobody's way, and would have, had it gone on before.
+        let kills = self.fates.iter().filter(|fate| fate.stood.is_some_and(|stood| stood < rises));
+        others.chain(kills.filter(|fate| fate.kind == FateKind::Kill).map(Fate::thread)).collect()
+    }
+
+    /// All threads of other clients.
+    fn others_than(&self, client: usize) -> Threads {
+        let others = (0..self.threads.len()).filter(|&index| self.client_index(index) != client);
+        others.map(|index| self.threads[index].id).collect()
+    }
+
+    /// When a client would go on at the latest, whatever others do, and which thread of it.
+    fn would_go_on(&self, client: usize) -> Option<(u64, ThreadId)> {
+        let of = |index: usize| {
+            let thread = &self.threads[index];
+            match &thread.state {
+                State::Parked(_) => self.is_due(index).then_some((0, thread.id)),
+                State::AtGate(Pending { half: Some(_), .. }) => Some((0, thread.id)),
+                _ if self.is_asleep(index) => Some((thread.nap.end(), thread.id)),
+                State::AtGate(Pending { call, .. }) => {
+                    (!Self::may_have_to_wait(call)).then_some((0, thread.id))
+                }
+                _ => None,
+            }
+        };
+        self.threads_of(client).filter_map(of).min()
     }
 
     /// Notes that something happened to a client.

@@ -30,6 +30,7 @@ impl Arena<'_> {
             } else {
                 self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
                 self.threads[index].nap.woken = true;
+                self.threads[index].nap.timed = false;
             }
             return Ok(());
         }
@@ -69,15 +70,21 @@ impl Arena<'_> {
     /// numbers.
     fn wake(&mut self, process: usize, address: u64, most: u32) -> u32 {
         let mut woken = 0;
-        for thread in self.threads.iter_mut().filter(|thread| thread.process == process) {
-            let waits = matches!(
-                &thread.state,
-                State::AtGate(Pending { call: Call::Futex { address: at, .. }, .. }) if *at == address
-            );
-            if waits && !thread.nap.woken && woken < most {
-                thread.nap.woken = true;
-                woken += 1;
+        for index in 0..self.threads.len() {
+            let waits = self.threads[index].process == process
+                && matches!(
+                    &self.threads[index].state,
+                    State::AtGate(Pending { call: Call::Futex { address: at, .. }, .. }) if *at == address
+                );
+            if !waits || self.threads[index].nap.woken || woken == most {
+                continue;
             }
+            // Who might have given up by now could have done so before.
+            if !self.may_wake(index) {
+                self.note_cause(index);
+            }
+            self.threads[index].nap.woken = true;
+            woken += 1;
         }
         woken
     }

@@ -92,8 +92,10 @@ pub(super) struct Process {
     /// Threads and processes that were started in the family and have not come to the gate yet; of the
     /// client's own process.
     pub births: Vec<Birth>,
-    /// How many there were in this execution; of the client's own process.
+    /// How many of them got numbers in this execution; of the client's own process.
     pub born: u32,
+    /// There were some in this execution; of the client's own process.
+    pub grew: bool,
     /// Its memory is its parent's, until it executes a program.
     pub borrows_memory: bool,
     /// The thread that stands still until this process has memory of its own, or has ended.
@@ -237,6 +239,7 @@ impl Arena<'_> {
             descriptors: Descriptors::default(),
             births: Vec::new(),
             born: 0,
+            grew: false,
             borrows_memory: false,
             lent_by: None,
             executes: None,

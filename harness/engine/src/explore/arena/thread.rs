@@ -112,10 +112,11 @@ impl Arena<'_> {
             .is_some_and(|line| self.control.thread(line).go().load(Ordering::SeqCst) != self.generation)
     }
 
-    /// Whether a client has several threads, which share what no gate sees: memory, pipes.
+    /// Whether a client has several threads, or had in this execution: they share what no gate sees, memory and
+    /// pipes.
     fn shares_memory(&self, client: usize) -> bool {
         let alive = |index: &usize| !matches!(self.threads[*index].state, State::Gone);
-        self.threads_of(client).filter(alive).take(2).count() > 1
+        self.processes[client].grew || self.threads_of(client).filter(alive).take(2).count() > 1
     }
 
     /// Threads of one client share their memory: whatever one of them does may matter to the others.

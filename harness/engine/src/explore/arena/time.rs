@@ -11,6 +11,8 @@
 //! one thread differ by a few nanoseconds, those of different processes in the remainder by
 //! [`READERS`]. In microseconds they are often equal.
 
+use smallvec::SmallVec;
+
 use super::Arena;
 use super::tree::Inode;
 use crate::explore::access::{Footprint, Mode, Object};
@@ -30,6 +32,8 @@ pub(super) struct VirtualTime {
     objects: Vec<(Object, u64, u64)>,
     /// When inodes were last changed, as `stat` tells it.
     stamps: Vec<(Inode, i64)>,
+    /// Inodes that the step under way changes. When that is, its whole footprint says.
+    touched: SmallVec<[Inode; 2]>,
     /// Nobody has slept yet: all clocks stand at the beginning.
     moves: bool,
 }
@@ -38,6 +42,7 @@ impl VirtualTime {
     pub fn clear(&mut self) {
         self.objects.clear();
         self.stamps.clear();
+        self.touched.clear();
         self.moves = false;
     }
 }
@@ -45,7 +50,11 @@ impl VirtualTime {
 impl Arena<'_> {
     /// The time by which a thread comes after a step with this footprint.
     pub(super) fn pass_time(&mut self, thread: usize, footprint: &Footprint) {
-        self.threads[thread].nap.clock_ns = self.time_after(self.threads[thread].nap.clock_ns, footprint);
+        let now = self.time_after(self.threads[thread].nap.clock_ns, footprint);
+        self.threads[thread].nap.clock_ns = now;
+        for inode in std::mem::take(&mut self.time.touched) {
+            self.stamp_as(inode, now.cast_signed());
+        }
     }
 
     /// The time of a step with this footprint by somebody whose clock stands at `now`.
@@ -95,10 +104,9 @@ impl Arena<'_> {
         }
     }
 
-    /// Notes that a thread has changed an inode now.
-    pub(super) fn touch(&mut self, thread: usize, inode: Inode) {
-        let now = self.threads[thread].nap.clock_ns as i64;
-        self.stamp_as(inode, now);
+    /// Notes that the step under way changes an inode.
+    pub(super) fn touch(&mut self, inode: Inode) {
+        self.time.touched.push(inode);
     }
 
     fn stamp_as(&mut self, inode: Inode, at: i64) {
@@ -129,7 +137,7 @@ impl Arena<'_> {
                 let at = seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds);
                 self.stamp_as(inode, at.cast_signed().wrapping_sub(EPOCH_NS.cast_signed()));
             }
-            _ => self.touch(thread, inode),
+            _ => self.touch(inode),
         }
     }
 }

@@ -4,13 +4,14 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
+use super::fate::STILLNESS;
 use super::perform::{Effect, Ending};
 use super::thread::{Pending, State};
 use super::tree::digest;
 use super::{Arena, ArenaError, STEPS_MAX, process_of, waits};
-use crate::explore::access::{Footprint, Object};
+use crate::explore::access::{Access, Footprint, Mode, Object};
 use crate::explore::gate::{Answer, Call, Notification};
-use crate::explore::system::{Step, System, ThreadId, Waiting};
+use crate::explore::system::{Step, System, ThreadId, Threads, Waiting};
 use crate::worker::PartKind;
 
 impl System for Arena<'_> {
@@ -44,7 +45,7 @@ impl System for Arena<'_> {
         self.caused.clear();
         self.released.clear();
         for process in &mut self.processes {
-            process.born = 0;
+            (process.born, process.grew) = (0, false);
         }
         for process in 0..self.specification.processes.len() {
             if let PartKind::Client(_) = self.specification.processes[process].kind
@@ -97,6 +98,7 @@ impl System for Arena<'_> {
                 potential: SmallVec::new(),
                 signature: digest(&("start", id.0)),
                 yields: false,
+                follows: Threads::new(),
             });
         }
         let state = std::mem::replace(&mut self.threads[index].state, State::Running);
@@ -110,6 +112,8 @@ impl System for Arena<'_> {
             return self.end_as_step(index, notification, &call, cause);
         }
         let second = half.is_some();
+        let follows =
+            if self.is_last_resort(index, &call) { self.who_had_to_stop(index) } else { Threads::new() };
         let effect = if self.concerns(process, &call) {
             self.perform(index, &call, half)?
         } else if let Some(about) = self.asks_for_life(process, &call) {
@@ -120,6 +124,9 @@ impl System for Arena<'_> {
         let Effect { footprint, potential, ending, yields } = effect;
         let mut footprint = self.with_life(client, self.with_memory(client, footprint));
         self.pass_time(index, &footprint);
+        if !follows.is_empty() && self.has_fates() {
+            footprint.push(Access { object: STILLNESS, mode: Mode::Read });
+        }
         self.wake_whom_it_concerns(index, &mut footprint);
         let mut returned = None;
         let mut part = u8::from(second) * 2;
@@ -159,7 +166,7 @@ impl System for Arena<'_> {
         let thread = &mut self.threads[index];
         thread.steps += 1;
         let signature = digest(&(id.0, kind, part, returned, &footprint[..]));
-        Ok(Step { thread: id, footprint, potential, signature, yields })
+        Ok(Step { thread: id, footprint, potential, signature, yields, follows })
     }
 
     fn waiting(&self) -> Vec<Waiting> {
@@ -193,7 +200,8 @@ impl Arena<'_> {
         self.note(id, 0, call, None);
         self.threads[index].steps += 1;
         let signature = digest(&("end", id.0, &footprint[..]));
-        Ok(Step { thread: id, footprint, potential: SmallVec::new(), signature, yields: false })
+        let (potential, follows) = (SmallVec::new(), Threads::new());
+        Ok(Step { thread: id, footprint, potential, signature, yields: false, follows })
     }
 
     /// Runs a client's part alone, from its parking place to its parking place.

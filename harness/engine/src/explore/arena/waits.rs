@@ -4,9 +4,12 @@
 //! shorter than [`JITTER_NS`]; after that only when something that the thread has looked at since its last
 //! nap has changed, since a round of polling that finds everything as it was before would only be
 //! repeated; and whenever nobody else can go on, the earliest first. So a client that polls for
-//! ever does not make the search endless, and one that waits for its time-out gets it at once.
+//! ever does not make the search endless, and one that waits for its time-out gets it at once. A longer
+//! nap ends in the last way alone: whoever could have gone on while it lasted, another thread of the same client
+//! as well, would have been suspended.
 //!
-//! Who has polled for some time and found everything as it was oversleeps: by half of that time, at most
+//! Who has polled for some time, found everything as it was and left it so (a draft that is removed again
+//! leaves nothing) oversleeps: by half of that time, at most
 //! [`JITTER_NS`], and not past the end of anybody's sleep but that of others who merely poll. A client
 //! that waits for a dead holder then looks some twenty times before its patience is over, not hundreds.
 
@@ -17,7 +20,7 @@ use smallvec::{SmallVec, smallvec};
 use super::fate::{pause_of, process_of};
 use super::futex::FUTEX_COMMANDS;
 use super::perform::{self, Effect, Ending};
-use super::tree::{Inode, digest};
+use super::tree::{Inode, Tree, digest};
 use super::{Arena, ArenaError, Pending, State};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
 use crate::explore::gate::{Answer, Call, LockKind, LockRequest, Notification, Target, Wait};
@@ -25,8 +28,8 @@ use crate::explore::system::{ThreadId, Waiting};
 
 /// Naps of one operation that may end at any time.
 const FREE_NAPS: u32 = 1;
-/// A longer one ends only when nobody else can go on: who ran while it lasted would have been
-/// suspended, and that is another hazard.
+/// A longer one ends only when nobody else can go on: who could have gone on while it lasted would have
+/// been suspended, and that is another hazard.
 const JITTER_NS: u64 = 20_000_000;
 
 /// What a thread's naps depend on.
@@ -48,14 +51,67 @@ pub(super) struct Nap {
     seen: Vec<Object>,
     /// Something of that has changed since; or, at a futex, somebody woke it.
     pub woken: bool,
+    /// Who has changed something of what it had looked at.
+    woken_by: SmallVec<[usize; 2]>,
     /// The wait, other than a sleep, has an end.
     pub timed: bool,
     /// For how long the thread has polled, found everything as it was and left it so, in nanoseconds.
     idle_ns: u64,
-    /// It has changed something itself since its last nap.
+    /// What it has changed itself since its last nap: inodes, and how names led to them then.
+    changed: Changes,
+    /// It has changed something itself between its last two naps that is still changed.
     stirs: bool,
     /// How much had stirred when it was last asked whether what it waits for is there.
     pub asked_at: Option<u64>,
+}
+
+/// What a thread has changed since its last nap.
+#[derive(Debug, Default)]
+struct Changes {
+    /// Inodes whose bytes, times or modes it has changed.
+    inodes: SmallVec<[Inode; 4]>,
+    /// Which names there were when that nap was over.
+    names: u64,
+    /// Advisory locks that it has taken and not given back.
+    locks: SmallVec<[Object; 2]>,
+    /// Something that cannot be put back.
+    more: bool,
+}
+
+impl Changes {
+    fn note(&mut self, access: &Access) {
+        use ObjectKind::{
+            Attributes, Birth, Channel, Content, Entry, Listing, Liveness, Lock, Memory, Metadata, Offset,
+            Section, WriteGate,
+        };
+        let Access { object, mode } = *access;
+        match object.kind {
+            Content | Metadata | Attributes if mode.changes() => self.inodes.push(Inode(object.key)),
+            Lock if matches!(mode, Mode::Acquire | Mode::AcquireShared | Mode::Write) => {
+                self.locks.push(object);
+            }
+            Lock if matches!(mode, Mode::Release | Mode::ReleaseShared) => {
+                self.locks.retain(|lock| *lock != object);
+            }
+            Birth | Liveness | Section => self.more |= mode.changes(),
+            // Names are compared; the others are nobody else's, or held by a call for a moment.
+            Content | Metadata | Attributes | Lock | Entry | Listing | Offset | WriteGate | Channel
+            | Memory => {}
+        }
+    }
+
+    /// Whether something of it is still changed.
+    fn remain(&self, tree: &Tree) -> bool {
+        self.more
+            || !self.locks.is_empty()
+            || self.names != tree.names_now()
+            || self.inodes.iter().any(|&inode| tree.is_linked(inode))
+    }
+
+    /// A nap is over.
+    fn begin(&mut self, tree: &Tree) {
+        *self = Self { names: tree.names_now(), ..Self::default() };
+    }
 }
 
 impl Nap {
@@ -64,9 +120,19 @@ impl Nap {
         Self { clock_ns, ..Self::default() }
     }
 
+    /// When it is over at the latest, in nanoseconds since the execution began.
+    pub const fn end(&self) -> u64 {
+        self.until_ns
+    }
+
     /// Whether somebody has woken it.
     pub const fn is_woken(&self) -> bool {
         self.woken
+    }
+
+    /// Whether it may end before everybody else has to wait.
+    const fn is_short(&self) -> bool {
+        self.until_ns.saturating_sub(self.clock_ns) <= JITTER_NS
     }
 
     /// The object by which whoever wakes a thread comes before its waking up.
@@ -202,6 +268,7 @@ impl Arena<'_> {
         let line = line.or_else(|| self.drives(client).then_some(self.processes[client].first_line));
         let operation = line.map_or(0, |line| self.control.thread(line).operations().load(Ordering::SeqCst));
         let nap = &mut self.threads[index].nap;
+        nap.stirs = nap.changed.remain(&self.tree);
         nap.until_ns = if absolute {
             let base = match clock {
                 libc::CLOCK_REALTIME => super::time::EPOCH_NS,
@@ -213,6 +280,7 @@ impl Arena<'_> {
         };
         nap.count += 1;
         nap.woken = false;
+        nap.woken_by.clear();
         if nap.count == 1 || nap.operation != operation {
             nap.operation = operation;
             nap.left = FREE_NAPS;
@@ -229,26 +297,40 @@ impl Arena<'_> {
         {
             return nap.woken;
         }
-        nap.woken || nap.left > 0 && nap.until_ns - nap.clock_ns.min(nap.until_ns) <= JITTER_NS
+        nap.woken || nap.left > 0 && nap.is_short()
     }
 
     /// Who wakes up when nobody else can go on, but those who are paused.
     pub(super) fn first_to_wake(&self, able: &[ThreadId]) -> Option<usize> {
-        let asleep = |index: &usize| match &self.threads[*index].state {
-            State::AtGate(Pending { call: Call::Sleep { .. }, .. }) => true,
-            State::AtGate(Pending { call: Call::Futex { .. } | Call::Wait(_), .. }) => {
-                self.threads[*index].nap.timed
-            }
-            _ => false,
-        };
         let stands_still = |index: usize| {
             let client = self.client_index(index);
             self.is_paused(client) || able.iter().any(|thread| process_of(*thread) == client)
         };
         (0..self.threads.len())
-            .filter(|&index| asleep(&index) && !stands_still(index))
+            .filter(|&index| self.is_asleep(index) && !stands_still(index))
             .min_by_key(|&index| (self.threads[index].nap.until_ns, self.threads[index].id))
             .filter(|&index| !self.pause_is_over_by(self.threads[index].nap.until_ns))
+    }
+
+    /// Whether a thread waits for the end of some time.
+    pub(super) fn is_asleep(&self, index: usize) -> bool {
+        match &self.threads[index].state {
+            State::AtGate(Pending { call: Call::Sleep { .. }, .. }) => true,
+            State::AtGate(Pending { call: Call::Futex { .. } | Call::Wait(_), .. }) => {
+                self.threads[index].nap.timed
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether this is the end of a wait that ends only when nobody else can go on.
+    pub(super) fn is_last_resort(&self, index: usize, call: &Call) -> bool {
+        match call {
+            Call::Sleep { .. } => !self.may_wake(index),
+            Call::Futex { .. } => self.threads[index].nap.timed && !self.may_wake(index),
+            Call::Wait(_) => true,
+            _ => false,
+        }
     }
 
     /// Whether a thread does nothing but look whether something has changed.
@@ -305,7 +387,7 @@ impl Arena<'_> {
                 if !may_wake {
                     nap.idle_ns += until_ns.saturating_sub(nap.clock_ns);
                 }
-                nap.stirs = false;
+                nap.changed.begin(&self.tree);
                 nap.seen.clear();
                 if nap.woken {
                     footprint.push(Access { object: nap.object(id.0), mode: Mode::Acquire });
@@ -335,13 +417,10 @@ impl Arena<'_> {
                 })
             }
             Call::Futex { operation, .. } => {
-                let marker = operation & FUTEX_COMMANDS == libc::FUTEX_WAKE;
-                let object = if marker {
-                    Access { object: Object { kind: ObjectKind::Section, key: 0 }, mode: Mode::Write }
-                } else {
-                    Access { object: self.threads[index].nap.object(id.0), mode: Mode::Acquire }
-                };
-                footprint.push(object);
+                if operation & FUTEX_COMMANDS == libc::FUTEX_WAKE {
+                    let section = Object { kind: ObjectKind::Section, key: 0 };
+                    footprint.push(Access { object: section, mode: Mode::Write });
+                }
                 Ok(Effect { footprint, potential, ending: Ending::Answer(Answer::Value(0)), yields: false })
             }
             other => Err(ArenaError::Confused(format!("{other:?} is no wait"))),
@@ -354,23 +433,21 @@ impl Arena<'_> {
         for other in 0..self.threads.len() {
             let thread = &self.threads[other];
             let asleep = matches!(&thread.state, State::AtGate(Pending { call: Call::Sleep { .. }, .. }));
-            if other == index || !asleep || thread.nap.left > 0 {
+            if other == index || !asleep || thread.nap.left > 0 || !thread.nap.is_short() {
                 continue;
             }
             let changed = footprint
                 .iter()
                 .any(|access| access.mode.changes() && thread.nap.seen.contains(&access.object));
-            if changed {
+            if changed && !thread.nap.woken_by.contains(&index) {
                 // The first one makes the waking up possible; it is ordered with those that come after.
                 let mode = if thread.nap.woken { Mode::Read } else { Mode::Release };
                 woke.push(Access { object: thread.nap.object(thread.id.0), mode });
                 self.threads[other].nap.woken = true;
+                self.threads[other].nap.woken_by.push(index);
             }
         }
-        let stirs = |access: &Access| {
-            access.mode.changes() && !matches!(access.object.kind, ObjectKind::Offset | ObjectKind::Channel)
-        };
-        self.threads[index].nap.stirs |= footprint.iter().any(stirs);
+        footprint.iter().for_each(|access| self.threads[index].nap.changed.note(access));
         let processes = if self.has_fates() { self.processes.len() } else { 0 };
         let nap = &mut self.threads[index].nap;
         for access in footprint.iter() {
@@ -413,7 +490,30 @@ impl Arena<'_> {
             let object = inode.object(ObjectKind::WriteGate);
             waiting.footprint.push(Access { object, mode: Mode::Acquire });
         }
+        if !waiting.footprint.is_empty() {
+            // It is a step of its client as any other.
+            let client = self.client_index(index);
+            waiting.footprint = self.with_memory(client, waiting.footprint);
+            waiting.footprint.extend(self.life(client));
+        }
         waiting
+    }
+
+    /// Whether the state decides if a thread has to wait before it can take this step.
+    pub(super) fn may_have_to_wait(call: &Call) -> bool {
+        match call {
+            Call::Open { flags, .. } => flags & libc::O_TRUNC != 0,
+            Call::Lock { wait, .. } => *wait,
+            Call::Futex { .. }
+            | Call::Wait(_)
+            | Call::Sleep { .. }
+            | Call::Write { .. }
+            | Call::Allocate { .. }
+            | Call::Truncate { .. }
+            | Call::ChangeMode { .. }
+            | Call::SetTimes { .. } => true,
+            _ => false,
+        }
     }
 
     /// The inode that a call writes to, if its writers are kept apart by the kernel.

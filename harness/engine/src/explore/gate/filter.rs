@@ -1,15 +1,18 @@
 //! The filter: which calls stop at the gate.
 //!
-//! A program for the kernel's classic BPF machine that looks at the number of a call, and for few
-//! calls at an argument. It cannot follow pointers, so it stops every call that takes a path; which
+//! A program for the kernel's classic BPF machine that looks at the number of a call ([`super::gated`]), and
+//! for few calls at an argument. It cannot follow pointers, so it stops every call that takes a path; which
 //! of them concern the state directory is for the supervisor to tell.
 
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::LazyLock;
 
 use libc::{
     BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter,
 };
+
+use super::gated::{HARMLESS_REQUESTS, REFUSED, calls_gated};
 
 const LOAD: u32 = BPF_LD | BPF_W | BPF_ABS;
 const EQUAL: u32 = BPF_JMP | BPF_JEQ | BPF_K;
@@ -31,209 +34,6 @@ const NATIVE: u32 = 0xc000_00b7;
 /// Calls of the x32 interface have this bit in their number.
 const X32: u32 = 0x4000_0000;
 
-/// Calls that take a path or a descriptor of a file.
-const FILES: &[libc::c_long] = &[
-    libc::SYS_openat,
-    libc::SYS_openat2,
-    libc::SYS_close,
-    libc::SYS_close_range,
-    libc::SYS_dup,
-    libc::SYS_dup3,
-    libc::SYS_fcntl,
-    libc::SYS_read,
-    libc::SYS_pread64,
-    libc::SYS_readv,
-    libc::SYS_preadv,
-    libc::SYS_preadv2,
-    libc::SYS_write,
-    libc::SYS_pwrite64,
-    libc::SYS_writev,
-    libc::SYS_pwritev,
-    libc::SYS_pwritev2,
-    libc::SYS_lseek,
-    libc::SYS_ftruncate,
-    libc::SYS_truncate,
-    libc::SYS_fallocate,
-    libc::SYS_fsync,
-    libc::SYS_fdatasync,
-    libc::SYS_sync_file_range,
-    libc::SYS_syncfs,
-    libc::SYS_flock,
-    libc::SYS_fstat,
-    libc::SYS_newfstatat,
-    libc::SYS_statx,
-    libc::SYS_faccessat,
-    libc::SYS_faccessat2,
-    libc::SYS_readlinkat,
-    libc::SYS_renameat2,
-    libc::SYS_linkat,
-    libc::SYS_symlinkat,
-    libc::SYS_unlinkat,
-    libc::SYS_mkdirat,
-    libc::SYS_mknodat,
-    libc::SYS_getdents64,
-    libc::SYS_fchmod,
-    libc::SYS_fchmodat,
-    libc::SYS_fchown,
-    libc::SYS_fchownat,
-    libc::SYS_utimensat,
-    libc::SYS_copy_file_range,
-    libc::SYS_sendfile,
-    libc::SYS_splice,
-    libc::SYS_chdir,
-    libc::SYS_fchdir,
-    libc::SYS_umask,
-    libc::SYS_setxattr,
-    libc::SYS_lsetxattr,
-    libc::SYS_fsetxattr,
-    libc::SYS_removexattr,
-    libc::SYS_lremovexattr,
-    libc::SYS_fremovexattr,
-    libc::SYS_getxattr,
-    libc::SYS_lgetxattr,
-    libc::SYS_fgetxattr,
-    libc::SYS_listxattr,
-    libc::SYS_llistxattr,
-    libc::SYS_flistxattr,
-    libc::SYS_statfs,
-    libc::SYS_fchmodat2,
-];
-
-/// The older forms of them, which newer architectures never had.
-#[cfg(target_arch = "x86_64")]
-const OLD_FILES: &[libc::c_long] = &[
-    libc::SYS_open,
-    libc::SYS_creat,
-    libc::SYS_dup2,
-    libc::SYS_stat,
-    libc::SYS_lstat,
-    libc::SYS_access,
-    libc::SYS_readlink,
-    libc::SYS_rename,
-    libc::SYS_renameat,
-    libc::SYS_link,
-    libc::SYS_symlink,
-    libc::SYS_unlink,
-    libc::SYS_rmdir,
-    libc::SYS_mkdir,
-    libc::SYS_mknod,
-    libc::SYS_getdents,
-    libc::SYS_chmod,
-    libc::SYS_chown,
-    libc::SYS_lchown,
-    libc::SYS_utime,
-    libc::SYS_utimes,
-    libc::SYS_futimesat,
-];
-#[cfg(not(target_arch = "x86_64"))]
-const OLD_FILES: &[libc::c_long] = &[libc::SYS_renameat];
-
-/// Calls by which files could be reached in ways that are not followed ([`super::uncommon`]).
-const UNCOMMON: &[libc::c_long] = &[
-    libc::SYS_name_to_handle_at,
-    libc::SYS_open_by_handle_at,
-    libc::SYS_inotify_add_watch,
-    libc::SYS_fanotify_mark,
-    libc::SYS_unshare,
-    libc::SYS_setns,
-    libc::SYS_chroot,
-    libc::SYS_pivot_root,
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_move_mount,
-    libc::SYS_open_tree,
-    libc::SYS_mount_setattr,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_ptrace,
-];
-
-/// What `ioctl` is mostly asked, and says nothing of the bytes of a file: whether it is a terminal,
-/// and to be closed on exec.
-const HARMLESS_REQUESTS: [u32; 4] =
-    [libc::TCGETS as u32, libc::TIOCGWINSZ as u32, libc::FIOCLEX as u32, libc::FIONCLEX as u32];
-
-/// Calls that wait, or end a wait.
-const WAITS: &[libc::c_long] = &[
-    libc::SYS_futex,
-    libc::SYS_nanosleep,
-    libc::SYS_clock_nanosleep,
-    libc::SYS_sched_yield,
-    libc::SYS_ppoll,
-    libc::SYS_pselect6,
-    libc::SYS_epoll_pwait,
-    libc::SYS_epoll_pwait2,
-    libc::SYS_accept,
-    libc::SYS_accept4,
-    libc::SYS_connect,
-    libc::SYS_sendto,
-    libc::SYS_sendmsg,
-    libc::SYS_recvfrom,
-    libc::SYS_recvmsg,
-    libc::SYS_shutdown,
-    libc::SYS_bind,
-    libc::SYS_wait4,
-    libc::SYS_waitid,
-    libc::SYS_rt_sigsuspend,
-    libc::SYS_rt_sigtimedwait,
-];
-#[cfg(target_arch = "x86_64")]
-const OLD_WAITS: &[libc::c_long] = &[libc::SYS_poll, libc::SYS_select, libc::SYS_epoll_wait, libc::SYS_pause];
-#[cfg(not(target_arch = "x86_64"))]
-const OLD_WAITS: &[libc::c_long] = &[];
-
-/// Calls that begin or end threads and processes, or ask after them.
-const LIVES: &[libc::c_long] = &[
-    libc::SYS_clone,
-    libc::SYS_clone3,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
-    libc::SYS_kill,
-    libc::SYS_tgkill,
-    libc::SYS_execve,
-    libc::SYS_execveat,
-    libc::SYS_pidfd_send_signal,
-];
-#[cfg(target_arch = "x86_64")]
-const OLD_LIVES: &[libc::c_long] = &[libc::SYS_fork, libc::SYS_vfork];
-#[cfg(not(target_arch = "x86_64"))]
-const OLD_LIVES: &[libc::c_long] = &[];
-
-/// Calls that tell the time.
-const CLOCKS: &[libc::c_long] = &[libc::SYS_clock_gettime, libc::SYS_gettimeofday];
-#[cfg(target_arch = "x86_64")]
-const OLD_CLOCKS: &[libc::c_long] = &[libc::SYS_time];
-#[cfg(not(target_arch = "x86_64"))]
-const OLD_CLOCKS: &[libc::c_long] = &[];
-
-/// Calls that bring something else each time.
-const CHANCE: &[libc::c_long] = &[libc::SYS_getpid, libc::SYS_getppid, libc::SYS_getrandom];
-
-/// Calls that would go past the gate altogether. Runtimes fall back where they do not exist.
-const REFUSED: &[libc::c_long] = &[
-    libc::SYS_io_uring_setup,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-    libc::SYS_io_setup,
-    libc::SYS_io_submit,
-    SYS_SETXATTRAT,
-    SYS_SETXATTRAT + 1,
-    SYS_SETXATTRAT + 2,
-    SYS_SETXATTRAT + 3,
-    SYS_FILE_GETATTR,
-    SYS_FILE_GETATTR + 1,
-];
-/// `setxattrat`, `getxattrat`, `listxattrat`, `removexattrat` (Linux 6.13).
-const SYS_SETXATTRAT: libc::c_long = 463;
-/// `file_getattr`, `file_setattr` (Linux 6.17).
-const SYS_FILE_GETATTR: libc::c_long = 468;
-
-/// Every call that stops at the gate whatever its arguments are, by number.
-pub fn calls_gated() -> Vec<libc::c_long> {
-    [FILES, OLD_FILES, UNCOMMON, WAITS, OLD_WAITS, LIVES, OLD_LIVES, CLOCKS, OLD_CLOCKS, CHANCE].concat()
-}
-
 const fn statement(code: u32, k: u32) -> sock_filter {
     sock_filter { code: code as u16, jt: 0, jf: 0, k }
 }
@@ -242,10 +42,101 @@ const fn jump(code: u32, k: u32, yes: u8, no: u8) -> sock_filter {
     sock_filter { code: code as u16, jt: yes, jf: no, k }
 }
 
+const NOTIFY: sock_filter = statement(RETURN, libc::SECCOMP_RET_USER_NOTIF);
+const ALLOW: sock_filter = statement(RETURN, libc::SECCOMP_RET_ALLOW);
+const REFUSE: sock_filter = statement(RETURN, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32);
+
+/// What is done with a call, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Treatment {
+    Allow,
+    Notify,
+    Refuse,
+    /// Memory without a file behind it is nobody else's business.
+    UnlessAnonymous,
+    /// See [`HARMLESS_REQUESTS`].
+    UnlessHarmless,
+}
+
+impl Treatment {
+    fn of(number: libc::c_long, gated: &[libc::c_long]) -> Self {
+        match number {
+            libc::SYS_mmap => Self::UnlessAnonymous,
+            libc::SYS_ioctl => Self::UnlessHarmless,
+            number if REFUSED.contains(&number) => Self::Refuse,
+            number if gated.contains(&number) => Self::Notify,
+            _ => Self::Allow,
+        }
+    }
+
+    /// The end of the program for such a call.
+    fn instructions(self) -> Vec<sock_filter> {
+        match self {
+            Self::Allow => vec![ALLOW],
+            Self::Notify => vec![NOTIFY],
+            Self::Refuse => vec![REFUSE],
+            Self::UnlessAnonymous => vec![
+                statement(LOAD, low_word_of_argument(3)),
+                statement(MASK, libc::MAP_ANONYMOUS as u32),
+                jump(EQUAL, 0, 0, 1),
+                NOTIFY,
+                ALLOW,
+            ],
+            Self::UnlessHarmless => {
+                let mut block = vec![statement(LOAD, low_word_of_argument(1))];
+                let after = (1..=HARMLESS_REQUESTS.len() as u8).rev();
+                block.extend(
+                    HARMLESS_REQUESTS.into_iter().zip(after).map(|(ask, to)| jump(EQUAL, ask, to, 0)),
+                );
+                block.extend([NOTIFY, ALLOW]);
+                block
+            }
+        }
+    }
+}
+
+/// Calls from this number on, up to the next one's, are treated alike.
+type Range = (u32, Treatment);
+
+/// All numbers, in ranges.
+fn ranges() -> Vec<Range> {
+    let gated = calls_gated();
+    let known = gated.iter().chain(REFUSED).chain(&[libc::SYS_mmap, libc::SYS_ioctl]);
+    let last = known.copied().max().unwrap_or(0);
+    let mut ranges: Vec<Range> = Vec::new();
+    for number in 0..=last + 1 {
+        let treatment = Treatment::of(number, &gated);
+        if ranges.last().is_none_or(|(_, before)| *before != treatment) {
+            ranges.push((number as u32, treatment));
+        }
+    }
+    ranges
+}
+
+/// Bisects: the kernel runs the program for every number there is when it is installed, to learn which
+/// are always allowed, and to try them one after the other would take a quarter of a millisecond.
+fn bisect(ranges: &[Range]) -> Vec<sock_filter> {
+    if let [(_, treatment)] = ranges {
+        return treatment.instructions();
+    }
+    let (below, above) = ranges.split_at(ranges.len() / 2);
+    let less = bisect(below);
+    let over = u8::try_from(less.len()).expect("half of the calls take less than 256 instructions");
+    let mut program = vec![jump(AT_LEAST, above[0].0, over, 0)];
+    program.extend(less);
+    program.extend(bisect(above));
+    program
+}
+
+static PROGRAM: LazyLock<Vec<sock_filter>> = LazyLock::new(program);
+
+/// Has the program ready for every copy of this process.
+pub fn prepare() {
+    LazyLock::force(&PROGRAM);
+}
+
 /// The filter as a program.
 fn program() -> Vec<sock_filter> {
-    const NOTIFY: sock_filter = statement(RETURN, libc::SECCOMP_RET_USER_NOTIF);
-    const ALLOW: sock_filter = statement(RETURN, libc::SECCOMP_RET_ALLOW);
     let mut program = vec![
         statement(LOAD, ARCHITECTURE),
         // A program of another architecture shows itself to the supervisor, which cannot follow it.
@@ -255,32 +146,7 @@ fn program() -> Vec<sock_filter> {
         jump(AT_LEAST, X32, 0, 1),
         NOTIFY,
     ];
-    for &call in REFUSED {
-        program.push(jump(EQUAL, call as u32, 0, 1));
-        program.push(statement(RETURN, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32));
-    }
-    // Memory without a file behind it is nobody else's business.
-    program.extend([
-        jump(EQUAL, libc::SYS_mmap as u32, 0, 5),
-        statement(LOAD, low_word_of_argument(3)),
-        statement(MASK, libc::MAP_ANONYMOUS as u32),
-        jump(EQUAL, 0, 0, 1),
-        NOTIFY,
-        ALLOW,
-    ]);
-    program.extend([
-        jump(EQUAL, libc::SYS_ioctl as u32, 0, HARMLESS_REQUESTS.len() as u8 + 3),
-        statement(LOAD, low_word_of_argument(1)),
-    ]);
-    for (request, after) in HARMLESS_REQUESTS.into_iter().zip((1..=HARMLESS_REQUESTS.len() as u8).rev()) {
-        program.push(jump(EQUAL, request, after, 0));
-    }
-    program.extend([NOTIFY, ALLOW]);
-    for call in calls_gated() {
-        program.push(jump(EQUAL, call as u32, 0, 1));
-        program.push(NOTIFY);
-    }
-    program.push(ALLOW);
+    program.extend(bisect(&ranges()));
     program
 }
 
@@ -291,8 +157,8 @@ fn program() -> Vec<sock_filter> {
 /// # Errors
 /// When the kernel has no user notification, or a listener is there already.
 pub fn install() -> io::Result<RawFd> {
-    let mut program = program();
-    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // The kernel does not write to it.
+    let filter = libc::sock_fprog { len: PROGRAM.len() as u16, filter: PROGRAM.as_ptr().cast_mut() };
     // SAFETY: takes plain numbers.
     if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
         return Err(io::Error::last_os_error());
@@ -317,4 +183,81 @@ pub fn install() -> io::Result<RawFd> {
         }
     }
     Err(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALLOWED: u32 = libc::SECCOMP_RET_ALLOW;
+    const STOPPED: u32 = libc::SECCOMP_RET_USER_NOTIF;
+    const NOT_THERE: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+
+    /// What the kernel's machine makes of a call.
+    fn verdict(program: &[sock_filter], architecture: u32, number: u32, arguments: [u32; 6]) -> u32 {
+        let (mut at, mut register) = (0, 0);
+        loop {
+            let sock_filter { code, jt, jf, k } = program[at];
+            let holds = match u32::from(code) {
+                LOAD => {
+                    let argument = |index: &u32| low_word_of_argument(*index) == k;
+                    register = match k {
+                        NUMBER => number,
+                        ARCHITECTURE => architecture,
+                        _ => arguments[(0..6).find(argument).expect("an argument") as usize],
+                    };
+                    at += 1;
+                    continue;
+                }
+                MASK => {
+                    register &= k;
+                    at += 1;
+                    continue;
+                }
+                RETURN => return k,
+                EQUAL => register == k,
+                AT_LEAST => register >= k,
+                other => panic!("instruction {other:#x}"),
+            };
+            at += 1 + usize::from(if holds { jt } else { jf });
+        }
+    }
+
+    #[test]
+    fn every_number_is_treated_as_the_lists_say() {
+        let (program, gated) = (program(), calls_gated());
+        for number in 0..1000_u32 {
+            let listed = |list: &[libc::c_long]| list.contains(&libc::c_long::from(number));
+            let expected = match number {
+                _ if listed(&[libc::SYS_mmap, libc::SYS_ioctl]) => continue,
+                _ if listed(REFUSED) => NOT_THERE,
+                _ if listed(&gated) => STOPPED,
+                _ => ALLOWED,
+            };
+            assert_eq!(verdict(&program, NATIVE, number, [0; 6]), expected, "call {number}");
+            assert_eq!(verdict(&program, !NATIVE, number, [0; 6]), STOPPED, "elsewhere: call {number}");
+            assert_eq!(verdict(&program, NATIVE, number | X32, [0; 6]), STOPPED, "x32: call {number}");
+        }
+        assert_eq!(verdict(&program, NATIVE, u32::MAX, [0; 6]), STOPPED);
+    }
+
+    #[test]
+    fn memory_of_files_and_unknown_requests_stop_and_others_do_not() {
+        let program = program();
+        let mapped =
+            |flags: i32| verdict(&program, NATIVE, libc::SYS_mmap as u32, [0, 0, 0, flags as u32, 0, 0]);
+        assert_eq!(mapped(libc::MAP_SHARED), STOPPED);
+        assert_eq!(mapped(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS), ALLOWED);
+        let asked =
+            |request: u32| verdict(&program, NATIVE, libc::SYS_ioctl as u32, [0, request, 0, 0, 0, 0]);
+        assert_eq!(HARMLESS_REQUESTS.map(asked), [ALLOWED; 4]);
+        assert_eq!(asked(0x4020_940d), STOPPED, "FICLONERANGE");
+    }
+
+    #[test]
+    fn few_instructions_are_run_for_any_call() {
+        // The kernel runs it for each of some 900 numbers when it is installed.
+        let deepest = ranges().len().next_power_of_two().ilog2();
+        assert!(deepest <= 8, "{deepest}");
+    }
 }

@@ -16,6 +16,7 @@
 mod call;
 mod decode;
 mod filter;
+mod gated;
 mod listener;
 mod memory;
 mod show;
@@ -24,7 +25,8 @@ mod vdso;
 mod wait;
 
 pub use call::{At, Call, LockKind, LockRequest, Span, StatForm, Target};
-pub use filter::{calls_gated, install};
+pub use filter::{install, prepare};
+pub use gated::calls_gated;
 pub use listener::{Answer, Listener, Notification, ReceiveError};
 pub use memory::ClientMemory;
 pub use show::Shown;

@@ -14,9 +14,7 @@
 //! depend on the order so far, so its races with those before it are reversed instead. How a race is
 //! reversed is the matter of `reversal`.
 
-use smallvec::SmallVec;
-
-use super::super::system::{System, ThreadId, Waiting};
+use super::super::system::{System, ThreadId, Threads, Waiting};
 use super::reversal::reverse;
 use super::trace::{Trace, mask_of};
 use super::wakeup::{Branch, Planned, Sequence, View, insert, is_weak_initial};
@@ -122,8 +120,6 @@ pub fn search<S: System>(
     Search::default().go_on(system, limits, observe)
 }
 
-type Threads = SmallVec<[ThreadId; 4]>;
-
 enum Ran {
     Complete,
     /// Everybody who could go on sleeps. Others stand for this execution, but its races need not be
@@ -191,7 +187,7 @@ fn run<S: System>(
         }
         let planned = &mut point.tree[0].step;
         let step = system.step(planned.thread)?;
-        planned.seen(&step.footprint);
+        planned.seen(&step);
         point.visited = true;
         trace.push(step);
     }
@@ -232,7 +228,7 @@ fn reverse_races_of_waiting(points: &mut [Point], trace: &Trace, waiting: &Waiti
     let Waiting { thread, footprint, potential } = waiting;
     // Where it need not wait it may touch something else.
     let (certain, mask) = (false, mask_of(footprint));
-    let last = View { thread: *thread, footprint, certain, potential, mask };
+    let last = View { thread: *thread, footprint, certain, potential, mask, follows: &[] };
     for earlier in trace.races_of_waiting(*thread, footprint) {
         let point = &mut points[earlier];
         reverse(trace, earlier, &last, None, |sequence| point.plan(sequence));

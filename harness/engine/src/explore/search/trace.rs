@@ -1,15 +1,15 @@
 //! An execution so far, and what in it happened before what.
 //!
 //! Happens-before is the smallest order in which the steps of a thread are in their order and steps
-//! that conflict are in the order in which they were taken (Mazurkiewicz). It is kept in vector
-//! clocks: for each step, how many steps of each thread happened before it. Together with them the
+//! that conflict are in the order in which they were taken (Mazurkiewicz); and a step that could be taken
+//! only because others could not go on comes after theirs. It is kept in vector clocks: for each step, how many steps of each thread happened before it. Together with them the
 //! races of a step are found when it is added, so that a prefix that is kept costs nothing again.
 
 use smallvec::SmallVec;
 
-use super::super::access::{Access, Mode, cannot_precede, conflict, conflict_only_by_waiting};
+use super::super::access::{Access, Mode, ObjectKind, cannot_precede, conflict, conflict_only_by_waiting};
 use super::super::system::{Step, ThreadId};
-use super::wakeup::{View, may_wait};
+use super::wakeup::{View, may_wait_for_locks};
 
 /// How many steps of each thread, by place in [`Trace::threads`].
 type Clock = SmallVec<[u16; 8]>;
@@ -108,6 +108,9 @@ impl Trace {
             None => Clock::new(),
         };
         past.resize(self.threads.len(), 0);
+        for last in step.follows.iter().filter_map(|thread| self.last_of(*thread)) {
+            join(&mut past, &self.events[last].clock);
+        }
         let mask = mask_of(&step.footprint);
         let mut conflicting = std::mem::take(&mut self.conflicting);
         self.conflicts_with(&past, mask, &step.footprint, &mut conflicting);
@@ -118,7 +121,8 @@ impl Trace {
             }
         }
         clock[place] += 1;
-        let waits_by_state = !step.potential.is_empty() && may_wait(&step.footprint, &step.potential);
+        let waits_by_state =
+            !step.potential.is_empty() && may_wait_for_locks(&step.footprint, &step.potential);
         let races = self.races_among(&conflicting, past, &step.footprint, waits_by_state);
         self.conflicting = conflicting;
         self.last[place] = Some(self.events.len());
@@ -151,7 +155,14 @@ impl Trace {
     /// A step as it was seen.
     pub(super) fn view(&self, index: usize) -> View<'_> {
         let Event { step, mask, .. } = &self.events[index];
-        View { thread: step.thread, footprint: &step.footprint, certain: true, potential: &[], mask: *mask }
+        View {
+            thread: step.thread,
+            footprint: &step.footprint,
+            certain: true,
+            potential: &[],
+            mask: *mask,
+            follows: &step.follows,
+        }
     }
 
     /// The event of its thread before this one.
@@ -190,6 +201,10 @@ impl Trace {
             let only_by_waiting = conflict_only_by_waiting(other, footprint);
             // In another state it might not have to wait for what this one gives back.
             if cannot_precede(other, footprint) && (!waits_by_state || only_by_waiting) {
+                // Unlike a lock, which could have been had earlier, what lets a thread go on hides what came before.
+                if lets_go_on(other, footprint) {
+                    join(&mut past, &self.events[index].clock);
+                }
                 continue;
             }
             // What happened while it waited for a lock hides nothing that came before that: neither
@@ -241,6 +256,12 @@ fn takes_what_is_waited_for(earlier: &[Access], later: &[Access]) -> bool {
     let takes = |mode| matches!(mode, Mode::Acquire | Mode::AcquireShared | Mode::Write);
     let waits = |mode| matches!(mode, Mode::Acquire | Mode::AcquireShared);
     earlier.iter().any(|a| takes(a.mode) && later.iter().any(|b| a.object == b.object && waits(b.mode)))
+}
+
+/// Whether a step could be taken only because of another one, in whatever state.
+fn lets_go_on(earlier: &[Access], later: &[Access]) -> bool {
+    let hard = |access: &Access| matches!(access.object.kind, ObjectKind::Birth | ObjectKind::Channel);
+    earlier.iter().filter(|access| hard(access)).any(|access| cannot_precede(&[*access], later))
 }
 
 fn covers(clock: &Clock, event: &Event) -> bool {

@@ -8,8 +8,8 @@
 
 use smallvec::SmallVec;
 
-use super::super::access::{Access, Footprint, Mode, Potential, conflict, may_conflict};
-use super::super::system::ThreadId;
+use super::super::access::{Access, Footprint, Mode, ObjectKind, Potential, conflict, may_conflict};
+use super::super::system::{Step, ThreadId, Threads};
 use super::trace::mask_of;
 
 /// One step of a sequence, with what it is known to touch.
@@ -22,17 +22,26 @@ pub(super) struct Planned {
     /// If not, what it may touch then, as far as that is known.
     potential: SmallVec<[Potential; 4]>,
     mask: u64,
+    follows: Threads,
 }
 
 impl Planned {
     /// A step of which nobody asks what it touches before it was taken.
     pub fn next_of(thread: ThreadId) -> Self {
-        Self { thread, footprint: Footprint::new(), certain: true, potential: SmallVec::new(), mask: 0 }
+        Self {
+            thread,
+            footprint: Footprint::new(),
+            certain: true,
+            potential: SmallVec::new(),
+            mask: 0,
+            follows: Threads::new(),
+        }
     }
 
     /// Notes what the step did touch, now that it was taken.
-    pub fn seen(&mut self, footprint: &Footprint) {
+    pub fn seen(&mut self, Step { footprint, follows, .. }: &Step) {
         self.footprint.clone_from(footprint);
+        self.follows.clone_from(follows);
         self.potential.clear();
         self.certain = true;
         self.mask = mask_of(footprint);
@@ -45,6 +54,7 @@ impl Planned {
             certain: self.certain,
             potential: &self.potential,
             mask: self.mask,
+            follows: &self.follows,
         }
     }
 }
@@ -58,6 +68,8 @@ pub(super) struct View<'a> {
     pub potential: &'a [Potential],
     /// Steps whose masks share no bit touch nothing in common.
     pub mask: u64,
+    /// See [`Step::follows`].
+    pub follows: &'a [ThreadId],
 }
 
 /// A sequence that is to be run.
@@ -70,11 +82,13 @@ impl View<'_> {
             || !self.potential.is_empty() && may_conflict(self.potential, other.footprint)
             || !other.potential.is_empty() && may_conflict(other.potential, self.footprint)
             || self.potential.iter().any(|one| other.potential.iter().any(|other| clash(*one, *other)))
+            || self.follows.contains(&other.thread)
+            || other.follows.contains(&self.thread)
     }
 
     /// Whether the thread may have to wait before it can take the step.
     pub fn may_wait(&self) -> bool {
-        may_wait(self.footprint, self.potential)
+        may_wait(self.footprint, self.potential) || !self.follows.is_empty()
     }
 
     fn own(&self) -> Planned {
@@ -84,6 +98,7 @@ impl View<'_> {
             certain: self.certain,
             potential: SmallVec::from_slice(self.potential),
             mask: self.mask,
+            follows: Threads::from_slice(self.follows),
         }
     }
 }
@@ -96,6 +111,14 @@ pub(super) fn may_wait(footprint: &[Access], potential: &[Potential]) -> bool {
             Potential::Certain(access) => waits(access.mode),
             Potential::Any(_, mode) => waits(mode),
         })
+}
+
+/// Whether the state decides if a thread has to wait for a lock before it can take a step. To be born, woken or
+/// resumed is nothing that depends on it.
+pub(super) fn may_wait_for_locks(footprint: &[Access], potential: &[Potential]) -> bool {
+    let by_state = |access: &&Access| !matches!(access.object.kind, ObjectKind::Birth | ObjectKind::Channel);
+    let locks: Footprint = footprint.iter().filter(by_state).copied().collect();
+    may_wait(&locks, potential)
 }
 
 fn clash(one: Potential, other: Potential) -> bool {

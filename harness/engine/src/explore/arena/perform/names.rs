@@ -289,7 +289,7 @@ impl Arena<'_> {
                 self.tree.make(inode, kind);
                 self.tree.put(place.directory, &place.name, inode);
                 Self::changes_entry(&mut footprint, place, false, true);
-                self.touch(thread, inode);
+                self.touch(inode);
             } else {
                 self.leaves_entry(&mut footprint, place);
             }

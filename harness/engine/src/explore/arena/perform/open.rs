@@ -102,7 +102,7 @@ impl Arena<'_> {
                 // Nobody else can see it before it has a name.
                 let inode = self.new_inode(thread);
                 self.tree.make(inode, Kind::File);
-                self.touch(thread, inode);
+                self.touch(inode);
                 inode
             }
             (Some(inode), place) => {
@@ -111,7 +111,7 @@ impl Arena<'_> {
                 }
                 footprint.push(access(inode.object(ObjectKind::Attributes), Mode::Read));
                 if truncates {
-                    footprint.extend(self.changes_content(thread, inode));
+                    footprint.extend(self.changes_content(inode));
                     self.cut(inode);
                 }
                 inode
@@ -124,7 +124,7 @@ impl Arena<'_> {
                 self.tree.make(inode, Kind::File);
                 self.tree.put(place.directory, &place.name, inode);
                 Self::changes_entry(&mut footprint, place, false, true);
-                self.touch(thread, inode);
+                self.touch(inode);
                 inode
             }
             (None, None) => return Err(ArenaError::Confused("a path led to nothing".to_owned())),

@@ -119,7 +119,7 @@ impl Arena<'_> {
         let fd = file.file.as_raw_fd();
         let inode = file.inode;
         let gate = inode.object(ObjectKind::WriteGate);
-        self.touch(thread, inode);
+        self.touch(inode);
         let mut footprint: Footprint = smallvec![
             access(inode.object(ObjectKind::Content), Mode::Write),
             access(inode.object(ObjectKind::Metadata), Mode::Write),
@@ -221,7 +221,7 @@ impl Arena<'_> {
         let file = self.open_file(self.threads[thread].process, fd);
         // SAFETY: takes plain numbers.
         let done = unsafe { libc::fallocate(file.file.as_raw_fd(), mode, offset, length) };
-        let footprint = self.changes_content(thread, file.inode);
+        let footprint = self.changes_content(file.inode);
         Ok(Effect::answer(footprint, answer(returned(done))))
     }
 
@@ -246,7 +246,7 @@ impl Arena<'_> {
             }
         };
         if let (Some(inode), Ok(_)) = (inode, done) {
-            footprint.extend(self.changes_content(thread, inode));
+            footprint.extend(self.changes_content(inode));
             self.cut(inode);
         }
         let mut effect = Effect::answer(footprint, answer(done));
@@ -261,8 +261,8 @@ impl Arena<'_> {
     }
 
     /// The footprint of a change of an inode's bytes in one step.
-    pub(super) fn changes_content(&mut self, thread: usize, inode: Inode) -> Footprint {
-        self.touch(thread, inode);
+    pub(super) fn changes_content(&mut self, inode: Inode) -> Footprint {
+        self.touch(inode);
         smallvec![
             access(inode.object(ObjectKind::WriteGate), Mode::Acquire),
             access(inode.object(ObjectKind::WriteGate), Mode::Release),

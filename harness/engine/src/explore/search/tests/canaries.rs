@@ -35,3 +35,28 @@ fn a_system_that_is_not_under_control_is_noticed() {
     let searched = by_dpor(&mut Toy::with(writers, Untruth::Diverges)).searched;
     assert!(matches!(searched.end, End::Diverged(_)), "{searched:?}");
 }
+
+/// Whether the reduced search runs fewer classes than there are, if this is not true of the programs.
+fn loses_classes(programs: Vec<Program>, untruth: Untruth) -> bool {
+    let toy = |untruth| {
+        let mut toy = Toy::new(programs.clone());
+        toy.untruth = untruth;
+        toy
+    };
+    let all = |untruth| by_force(&mut toy(untruth)).classes;
+    let reduced = |untruth| by_dpor(&mut toy(untruth)).classes;
+    assert_eq!(reduced(None), all(None));
+    reduced(Some(untruth)) != all(Some(untruth))
+}
+
+#[test]
+fn without_the_stillness_that_a_kill_ends_classes_are_lost() {
+    let programs = vec![vec![Op::TryLock(0), Op::Rest], vec![Op::Lock(0)], vec![Op::Rest], vec![Op::Kill(0)]];
+    assert!(loses_classes(programs, Untruth::HidesStillness));
+}
+
+#[test]
+fn rising_after_a_kill_that_kept_nobody_from_going_on_loses_classes() {
+    let programs = vec![vec![Op::Rest], vec![Op::Rest], vec![Op::Kill(1)]];
+    assert!(loses_classes(programs, Untruth::RestsAfterAnyKill));
+}

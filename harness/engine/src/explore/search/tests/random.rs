@@ -120,6 +120,19 @@ fn families() -> impl Strategy<Value = Vec<Program>> {
     )
 }
 
+/// Programs that rest now and then.
+pub fn resting() -> BoxedStrategy<Op> {
+    prop_oneof![3 => everything(), 1 => Just(Op::Rest)].boxed()
+}
+
+/// Programs of which the first thread may be killed at any time.
+pub fn mortals(op: BoxedStrategy<Op>) -> impl Strategy<Value = Vec<Program>> {
+    vec(vec(op, 1..=3), 2..=3).prop_map(|mut programs| {
+        programs.push(vec![Op::Kill(0)]);
+        programs
+    })
+}
+
 fn agree(programs: Vec<Program>) -> Result<(Seen, Seen), TestCaseError> {
     let all = by_force(&mut Toy::new(programs.clone()));
     let reduced = by_dpor(&mut Toy::new(programs));
@@ -174,6 +187,21 @@ proptest! {
     }
 
     #[test]
+    fn who_goes_on_only_when_nobody_else_can_loses_nothing(programs in programs(resting())) {
+        agree(programs)?;
+    }
+
+    #[test]
+    fn kills_lose_nothing(programs in mortals(everything())) {
+        agree(programs)?;
+    }
+
+    #[test]
+    fn kills_of_those_who_rest_lose_nothing(programs in mortals(resting())) {
+        agree(programs)?;
+    }
+
+    #[test]
     fn threads_that_are_born_lose_nothing(programs in families()) {
         agree(programs)?;
     }
@@ -193,6 +221,9 @@ fn what_is_run_stays_near_the_number_of_classes() {
         ("sections", sections().boxed()),
         ("everything", programs(everything()).boxed()),
         ("births", families().boxed()),
+        ("rests", programs(resting()).boxed()),
+        ("kills", mortals(everything()).boxed()),
+        ("kills and rests", mortals(resting()).boxed()),
     ] {
         let (mut executions, mut classes, mut redundant, mut infeasible) = (0, 0, 0, 0);
         for _ in 0..300 {

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use smallvec::SmallVec;
 
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
-use crate::explore::system::{Step, System, ThreadId, Waiting};
+use crate::explore::system::{Step, System, ThreadId, Threads, Waiting};
 
 /// One step of a toy thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,10 @@ pub enum Op {
     Bear(u8),
     /// The same, if a variable was never stored to.
     BearIfNew(u8, u8),
+    /// Goes on only when nobody else can but those who rest as well; who last read the least goes first.
+    Rest,
+    /// Kills a thread, unless it has finished: the only step of its thread, which keeps nobody from resting.
+    Kill(u8),
 }
 
 pub type Program = Vec<Op>;
@@ -57,6 +61,8 @@ pub type Outcome = (Vec<Vec<u32>>, Vec<u32>, Vec<usize>);
 
 /// Variables, pointers, counters and locks that there are of each.
 const KEYS: usize = 8;
+/// That nobody can go on: a kill ends it if others can go on because of it.
+const STILLNESS: u8 = 0;
 const NOBODY: usize = usize::MAX;
 
 #[derive(Clone, Debug, Default)]
@@ -64,6 +70,9 @@ struct Thread {
     at: usize,
     born: bool,
     read: SmallVec<[u32; 8]>,
+    killed: bool,
+    /// Who it was killed in front of: those who rest until later, or everybody who rests.
+    stood: Option<(u32, usize)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +114,10 @@ pub enum Untruth {
     /// release in front of it looks like a race that can be reversed, and hides the other one who
     /// took it.
     TakesLocksSilently,
+    /// Who rises is not said to have needed that nobody could go on.
+    HidesStillness,
+    /// Who rests is said to come after whoever was killed, though he could not have gone on.
+    RestsAfterAnyKill,
     /// Nobody is said to wait.
     HidesWhoWaits,
 }
@@ -140,7 +153,29 @@ impl Toy {
 
     fn next(&self, thread: usize) -> Option<Op> {
         let known = &self.state.threads[thread];
-        self.programs[thread].get(known.at).copied().filter(|_| known.born)
+        self.programs[thread].get(known.at).copied().filter(|_| known.born && !known.killed)
+    }
+
+    /// Whether a thread is somebody's fate.
+    fn kills(&self, thread: usize) -> Option<usize> {
+        match self.programs[thread][..] {
+            [Op::Kill(victim)] => Some(victim.into()),
+            _ => None,
+        }
+    }
+
+    /// When a thread has rested, and who it is: the least goes first.
+    fn rests_until(&self, thread: usize) -> Option<(u32, usize)> {
+        let until = self.state.threads[thread].read.last().copied().unwrap_or(0);
+        (self.next(thread) == Some(Op::Rest)).then_some((until, thread))
+    }
+
+    /// Who goes on when nobody else can.
+    fn first_to_rise(&self) -> Option<usize> {
+        let all = 0..self.programs.len();
+        let goes_on = |thread: usize| self.kills(thread).is_none() && self.may_go(thread);
+        let first = || all.clone().filter_map(|thread| self.rests_until(thread)).min();
+        if all.clone().any(goes_on) { None } else { first().map(|(_, thread)| thread) }
     }
 
     /// A thread that somebody bears does not live from the beginning.
@@ -155,7 +190,7 @@ impl Toy {
             (owner == NOBODY || owner == thread) && sharers & !(1 << thread) == 0
         };
         match self.next(thread) {
-            None => false,
+            None | Some(Op::Rest) => false,
             Some(Op::Lock(lock)) => free(lock),
             Some(Op::LockThrough(pointer)) => free(self.state.pointers[usize::from(pointer)]),
             Some(Op::Truncate(key)) => self.state.variables[usize::from(key)] == 0 || free(key),
@@ -182,6 +217,7 @@ impl System for Toy {
             thread.at = 0;
             thread.born = !self.is_borne(index);
             thread.read.clear();
+            (thread.killed, thread.stood) = (false, None);
         }
         self.state = State { threads, ..State::new(0, |_| true) };
         Ok(())
@@ -189,7 +225,9 @@ impl System for Toy {
 
     fn enabled(&mut self, into: &mut Vec<ThreadId>) -> Result<(), Infallible> {
         into.clear();
-        into.extend((0..self.programs.len()).filter(|&t| self.may_go(t)).map(|t| ThreadId(t as u16)));
+        let first = self.first_to_rise();
+        let can_go = |&thread: &usize| self.may_go(thread) || first == Some(thread);
+        into.extend((0..self.programs.len()).filter(can_go).map(|t| ThreadId(t as u16)));
         Ok(())
     }
 
@@ -202,6 +240,14 @@ impl System for Toy {
         let mut footprint = Footprint::new();
         if at == 0 && self.is_borne(thread) {
             footprint.push(access(Birth, id.0 as u8, Mode::Acquire));
+        }
+        if self.is_mortal(thread) {
+            footprint.push(access(ObjectKind::Liveness, id.0 as u8, Mode::Read));
+        }
+        let follows = if op == Op::Rest { self.follows(thread) } else { Threads::new() };
+        if let Op::Kill(victim) = op {
+            footprint.push(access(ObjectKind::Liveness, victim, Mode::Write));
+            self.kill(victim.into(), &mut footprint);
         }
         let state = &mut self.state;
         let mut potential: SmallVec<[Potential; 4]> = SmallVec::new();
@@ -326,6 +372,10 @@ impl System for Toy {
                 footprint.push(access(Birth, child, Mode::Release));
                 state.threads[usize::from(child)].born = true;
             }
+            Op::Rest if self.untruth != Some(Untruth::HidesStillness) => {
+                footprint.push(access(ObjectKind::Channel, STILLNESS, Mode::Read));
+            }
+            Op::Rest | Op::Kill(_) => {}
             Op::BearIfNew(key, child) => {
                 potential.push(Potential::Certain(access(Birth, child, Mode::Release)));
                 let new = state.variables[usize::from(key)] == 0;
@@ -344,20 +394,26 @@ impl System for Toy {
         if self.untruth == Some(Untruth::Diverges) && self.begun.is_multiple_of(3) {
             signature += 1;
         }
-        Ok(Step { thread: id, footprint, potential, signature, yields: matches!(op, Op::Poll(_)) })
+        let yields = matches!(op, Op::Poll(_));
+        Ok(Step { thread: id, footprint, potential, signature, yields, follows })
     }
 
     fn waiting(&self) -> Vec<Waiting> {
         if matches!(self.untruth, Some(Untruth::HidesWhoWaits | Untruth::TakesLocksSilently)) {
             return Vec::new();
         }
-        let waits = |&thread: &usize| self.next(thread).is_some() && !self.may_go(thread);
+        let waits =
+            |&thread: &usize| self.next(thread).is_some_and(|next| next != Op::Rest) && !self.may_go(thread);
+        let silenced = self.silenced();
         (0..self.programs.len())
             .filter(waits)
             .map(|thread| {
                 let mut footprint = Footprint::new();
                 if self.state.threads[thread].at == 0 && self.is_borne(thread) {
                     footprint.push(access(ObjectKind::Birth, thread as u8, Mode::Acquire));
+                }
+                if self.is_mortal(thread) {
+                    footprint.push(access(ObjectKind::Liveness, thread as u8, Mode::Read));
                 }
                 use ObjectKind::{Content, Entry, Lock};
                 let mut potential: SmallVec<[Potential; 4]> = SmallVec::new();
@@ -381,6 +437,71 @@ impl System for Toy {
                 }
                 Waiting { thread: ThreadId(thread as u16), footprint, potential }
             })
+            .chain(silenced)
             .collect()
+    }
+}
+
+impl Toy {
+    fn is_mortal(&self, thread: usize) -> bool {
+        (0..self.programs.len()).any(|other| self.kills(other) == Some(thread))
+    }
+
+    /// Who had to be unable to go on before a thread could rise.
+    fn follows(&self, thread: usize) -> Threads {
+        let until = self.rests_until(thread);
+        let had_to = |&other: &usize| match self.kills(other) {
+            _ if other == thread => false,
+            None => true,
+            Some(_) if self.untruth == Some(Untruth::RestsAfterAnyKill) => true,
+            Some(victim) => {
+                let stood = self.state.threads[victim].stood;
+                stood.is_some() && stood < until
+            }
+        };
+        let all = (0..self.programs.len()).filter(had_to).map(|other| ThreadId(other as u16));
+        all.collect()
+    }
+
+    fn kill(&mut self, victim: usize, footprint: &mut Footprint) {
+        let stood = match self.next(victim) {
+            // Whether it would still have to wait when somebody rises is not known.
+            None | Some(Op::Lock(_) | Op::LockShared(_) | Op::LockThrough(_) | Op::Truncate(_)) => None,
+            Some(Op::Rest) => self.rests_until(victim),
+            Some(_) => Some((0, 0)),
+        };
+        let unfinished = self.next(victim).is_some();
+        let known = &mut self.state.threads[victim];
+        known.stood = stood;
+        known.killed = unfinished;
+        // What it held is free.
+        for (lock, key) in self.state.locks.iter_mut().zip(0..).filter(|_| unfinished) {
+            if lock.owner == victim {
+                footprint.push(access(ObjectKind::Lock, key, Mode::Release));
+                lock.owner = NOBODY;
+            } else if lock.sharers & 1 << victim != 0 {
+                footprint.push(access(ObjectKind::Lock, key, Mode::ReleaseShared));
+                lock.sharers &= !(1 << victim);
+            }
+        }
+        if footprint.iter().any(|access| access.object.kind == ObjectKind::Lock) {
+            footprint.push(access(ObjectKind::Channel, STILLNESS, Mode::Write));
+        }
+    }
+
+    /// Had the kill come later, whoever was killed would have taken its next step, whatever that is.
+    fn silenced(&self) -> Vec<Waiting> {
+        use ObjectKind::{Birth, Content, Entry, Liveness, Lock, Metadata};
+        let killed = (0..self.programs.len()).filter(|&thread| self.state.threads[thread].killed);
+        let of = |thread: usize| Waiting {
+            thread: ThreadId(thread as u16),
+            footprint: std::iter::once(access(Liveness, thread as u8, Mode::Read)).collect(),
+            potential: [Content, Metadata, Entry, Birth, Liveness]
+                .map(|kind| Potential::Any(kind, Mode::Write))
+                .into_iter()
+                .chain([Potential::Any(Lock, Mode::Acquire)])
+                .collect(),
+        };
+        killed.map(of).collect()
     }
 }
