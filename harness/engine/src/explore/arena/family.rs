@@ -15,7 +15,7 @@ use super::process::{Body, Process};
 use super::thread::{State, Thread};
 use super::told::Told;
 use super::tree::digest;
-use super::waits::Nap;
+use super::nap::Nap;
 use super::{Arena, ArenaError, THREADS_OF_A_CLIENT};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind};
 use crate::explore::gate::{Answer, ClientMemory, Notification};

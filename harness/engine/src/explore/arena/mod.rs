@@ -20,6 +20,7 @@ mod fate;
 mod futex;
 mod identity;
 mod locks;
+mod nap;
 mod nursery;
 mod perform;
 mod process;
@@ -33,6 +34,8 @@ mod waits;
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use tearproof_core::object::Object as Protected;
 
 use crate::explore::access::Footprint;
 use crate::explore::system::ThreadId;
@@ -113,6 +116,8 @@ pub struct Arena<'s> {
     /// How often an inode was cut off in this execution.
     cut: Vec<(Inode, u32)>,
     time: time::VirtualTime,
+    /// A nap of this length, in nanoseconds, may end while others can go on.
+    jitter_ns: u64,
     /// What the environment does to clients.
     fates: Vec<Fate>,
     /// Whether every execution has processes of its own.
@@ -158,6 +163,7 @@ impl<'s> Arena<'s> {
         let nursery = Nursery::start(&launch, &control)?;
         let mut arena = Self {
             specification: launch.specification,
+            jitter_ns: jitter_of(launch.specification),
             control,
             launch,
             nursery,
@@ -290,5 +296,15 @@ impl<'s> Arena<'s> {
             Some((_, count)) => *count += 1,
             None => self.cut.push((inode, 1)),
         }
+    }
+}
+
+/// How long a nap may be that ends while others can go on. Of a user's locks nobody knows the leases.
+fn jitter_of(specification: &Specification) -> u64 {
+    let scenario = &specification.plan.scenario;
+    let programs = specification.processes.iter().any(|part| scenario.program(&part.strategy).is_some());
+    match scenario.state.object {
+        Protected::Lock if !programs => scenario.stress.lease.as_nanos() as u64 / nap::JITTERS_OF_A_LEASE,
+        _ => nap::JITTER_NS,
     }
 }

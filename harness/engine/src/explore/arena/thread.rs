@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::locks::Range;
 use super::perform::Half;
-use super::{Arena, waits};
+use super::{Arena, nap};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind};
 use crate::explore::gate::{Call, Notification};
 use crate::explore::system::ThreadId;
@@ -46,7 +46,7 @@ pub(super) struct Thread {
     pub(super) drawn: u64,
     /// The step that let it go on, if another thread's did.
     pub(super) cause: Option<Object>,
-    pub(super) nap: waits::Nap,
+    pub(super) nap: nap::Nap,
 }
 
 impl Arena<'_> {

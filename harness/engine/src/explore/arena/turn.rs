@@ -8,7 +8,7 @@ use super::fate::STILLNESS;
 use super::perform::{Effect, Ending};
 use super::thread::{Pending, State};
 use super::tree::digest;
-use super::{Arena, ArenaError, STEPS_MAX, process_of, waits};
+use super::{Arena, ArenaError, STEPS_MAX, nap, process_of};
 use crate::explore::access::{Access, Footprint, Mode, Object};
 use crate::explore::gate::{Answer, Call, Notification};
 use crate::explore::system::{Step, System, ThreadId, Threads, Waiting};
@@ -38,7 +38,7 @@ impl System for Arena<'_> {
         self.launch.discard_recordings();
         for thread in &mut self.threads {
             (thread.steps, thread.drawn, thread.cause) = (0, 0, None);
-            thread.nap = waits::Nap::default();
+            thread.nap = nap::Nap::default();
         }
         self.begin_fates();
         (self.stirs, self.signals, self.acting) = (0, false, None);

@@ -1,145 +1,15 @@
-//! Calls that wait, and calls that are let pass.
-//!
-//! A sleep is a fair yield. Its end is a step: *at any time*, once an operation, for a nap that is
-//! shorter than [`JITTER_NS`]; after that only when something that the thread has looked at since its last
-//! nap has changed, since a round of polling that finds everything as it was before would only be
-//! repeated; and whenever nobody else can go on, the earliest first. So a client that polls for
-//! ever does not make the search endless, and one that waits for its time-out gets it at once. A longer
-//! nap ends in the last way alone: whoever could have gone on while it lasted, another thread of the same client
-//! as well, would have been suspended.
-//!
-//! Who has polled for some time, found everything as it was and left it so (a draft that is removed again
-//! leaves nothing) oversleeps: by half of that time, at most
-//! [`JITTER_NS`], and not past the end of anybody's sleep but that of others who merely poll. A client
-//! that waits for a dead holder then looks some twenty times before its patience is over, not hundreds.
+//! Calls that wait, and calls that are let pass. How long somebody sleeps is the matter of `nap`.
 
-use std::sync::atomic::Ordering;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
-use super::fate::{pause_of, process_of};
 use super::futex::FUTEX_COMMANDS;
 use super::perform::{self, Effect, Ending};
-use super::tree::{Inode, Tree, digest};
+use super::tree::Inode;
 use super::{Arena, ArenaError, Pending, State};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
 use crate::explore::gate::{Answer, Call, LockKind, LockRequest, Notification, Target, Wait};
-use crate::explore::system::{ThreadId, Waiting};
-
-/// Naps of one operation that may end at any time.
-const FREE_NAPS: u32 = 1;
-/// A longer one ends only when nobody else can go on: who could have gone on while it lasted would have
-/// been suspended, and that is another hazard.
-const JITTER_NS: u64 = 20_000_000;
-
-/// What a thread's naps depend on.
-#[derive(Debug, Default)]
-pub(super) struct Nap {
-    /// The thread's own time, in nanoseconds since the execution began.
-    pub clock_ns: u64,
-    /// How often it has read a clock.
-    pub readings: u64,
-    /// When the nap under way is over.
-    until_ns: u64,
-    /// Naps so far.
-    count: u32,
-    /// Free naps that are left in this operation.
-    left: u32,
-    /// The operation that they are counted for.
-    operation: u32,
-    /// What the thread has touched since its last nap.
-    seen: Vec<Object>,
-    /// Something of that has changed since; or, at a futex, somebody woke it.
-    pub woken: bool,
-    /// Who has changed something of what it had looked at.
-    woken_by: SmallVec<[usize; 2]>,
-    /// The wait, other than a sleep, has an end.
-    pub timed: bool,
-    /// For how long the thread has polled, found everything as it was and left it so, in nanoseconds.
-    idle_ns: u64,
-    /// What it has changed itself since its last nap: inodes, and how names led to them then.
-    changed: Changes,
-    /// It has changed something itself between its last two naps that is still changed.
-    stirs: bool,
-    /// How much had stirred when it was last asked whether what it waits for is there.
-    pub asked_at: Option<u64>,
-}
-
-/// What a thread has changed since its last nap.
-#[derive(Debug, Default)]
-struct Changes {
-    /// Inodes whose bytes, times or modes it has changed.
-    inodes: SmallVec<[Inode; 4]>,
-    /// Which names there were when that nap was over.
-    names: u64,
-    /// Advisory locks that it has taken and not given back.
-    locks: SmallVec<[Object; 2]>,
-    /// Something that cannot be put back.
-    more: bool,
-}
-
-impl Changes {
-    fn note(&mut self, access: &Access) {
-        use ObjectKind::{
-            Attributes, Birth, Channel, Content, Entry, Listing, Liveness, Lock, Memory, Metadata, Offset,
-            Section, WriteGate,
-        };
-        let Access { object, mode } = *access;
-        match object.kind {
-            Content | Metadata | Attributes if mode.changes() => self.inodes.push(Inode(object.key)),
-            Lock if matches!(mode, Mode::Acquire | Mode::AcquireShared | Mode::Write) => {
-                self.locks.push(object);
-            }
-            Lock if matches!(mode, Mode::Release | Mode::ReleaseShared) => {
-                self.locks.retain(|lock| *lock != object);
-            }
-            Birth | Liveness | Section => self.more |= mode.changes(),
-            // Names are compared; the others are nobody else's, or held by a call for a moment.
-            Content | Metadata | Attributes | Lock | Entry | Listing | Offset | WriteGate | Channel
-            | Memory => {}
-        }
-    }
-
-    /// Whether something of it is still changed.
-    fn remain(&self, tree: &Tree) -> bool {
-        self.more
-            || !self.locks.is_empty()
-            || self.names != tree.names_now()
-            || self.inodes.iter().any(|&inode| tree.is_linked(inode))
-    }
-
-    /// A nap is over.
-    fn begin(&mut self, tree: &Tree) {
-        *self = Self { names: tree.names_now(), ..Self::default() };
-    }
-}
-
-impl Nap {
-    /// For a thread whose clock stands here.
-    pub fn at(clock_ns: u64) -> Self {
-        Self { clock_ns, ..Self::default() }
-    }
-
-    /// When it is over at the latest, in nanoseconds since the execution began.
-    pub const fn end(&self) -> u64 {
-        self.until_ns
-    }
-
-    /// Whether somebody has woken it.
-    pub const fn is_woken(&self) -> bool {
-        self.woken
-    }
-
-    /// Whether it may end before everybody else has to wait.
-    const fn is_short(&self) -> bool {
-        self.until_ns.saturating_sub(self.clock_ns) <= JITTER_NS
-    }
-
-    /// The object by which whoever wakes a thread comes before its waking up.
-    fn object(&self, thread: u16) -> Object {
-        Object { kind: ObjectKind::Channel, key: digest(&("nap", thread, self.count)) }
-    }
-}
+use crate::explore::system::Waiting;
 
 impl Arena<'_> {
     /// A call that does not concern the state directory: waits, or passes.
@@ -260,101 +130,6 @@ impl Arena<'_> {
         self.pass(index, notification, answer)
     }
 
-    /// A thread lies down.
-    pub(super) fn lie_down(&mut self, index: usize, clock: i32, nanoseconds: u64, absolute: bool) {
-        let client = self.client_index(index);
-        // What a driven program does belongs to the operation of who drives it.
-        let line = self.processes[client].line_of(self.threads[index].id);
-        let line = line.or_else(|| self.drives(client).then_some(self.processes[client].first_line));
-        let operation = line.map_or(0, |line| self.control.thread(line).operations().load(Ordering::SeqCst));
-        let nap = &mut self.threads[index].nap;
-        nap.stirs = nap.changed.remain(&self.tree);
-        nap.until_ns = if absolute {
-            let base = match clock {
-                libc::CLOCK_REALTIME => super::time::EPOCH_NS,
-                _ => super::time::UPTIME_NS,
-            };
-            nanoseconds.saturating_sub(base).max(nap.clock_ns)
-        } else {
-            nap.clock_ns.saturating_add(nanoseconds)
-        };
-        nap.count += 1;
-        nap.woken = false;
-        nap.woken_by.clear();
-        if nap.count == 1 || nap.operation != operation {
-            nap.operation = operation;
-            nap.left = FREE_NAPS;
-            nap.idle_ns = 0;
-        }
-    }
-
-    /// Whether a nap, or a wait at a futex, may end now.
-    pub(super) fn may_wake(&self, index: usize) -> bool {
-        let thread = &self.threads[index];
-        let nap = &thread.nap;
-        if let State::AtGate(Pending { call: Call::Futex { .. }, .. }) = &thread.state
-            && !nap.timed
-        {
-            return nap.woken;
-        }
-        nap.woken || nap.left > 0 && nap.is_short()
-    }
-
-    /// Who wakes up when nobody else can go on, but those who are paused.
-    pub(super) fn first_to_wake(&self, able: &[ThreadId]) -> Option<usize> {
-        let stands_still = |index: usize| {
-            let client = self.client_index(index);
-            self.is_paused(client) || able.iter().any(|thread| process_of(*thread) == client)
-        };
-        (0..self.threads.len())
-            .filter(|&index| self.is_asleep(index) && !stands_still(index))
-            .min_by_key(|&index| (self.threads[index].nap.until_ns, self.threads[index].id))
-            .filter(|&index| !self.pause_is_over_by(self.threads[index].nap.until_ns))
-    }
-
-    /// Whether a thread waits for the end of some time.
-    pub(super) fn is_asleep(&self, index: usize) -> bool {
-        match &self.threads[index].state {
-            State::AtGate(Pending { call: Call::Sleep { .. }, .. }) => true,
-            State::AtGate(Pending { call: Call::Futex { .. } | Call::Wait(_), .. }) => {
-                self.threads[index].nap.timed
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether this is the end of a wait that ends only when nobody else can go on.
-    pub(super) fn is_last_resort(&self, index: usize, call: &Call) -> bool {
-        match call {
-            Call::Sleep { .. } => !self.may_wake(index),
-            Call::Futex { .. } => self.threads[index].nap.timed && !self.may_wake(index),
-            Call::Wait(_) => true,
-            _ => false,
-        }
-    }
-
-    /// Whether a thread does nothing but look whether something has changed.
-    fn merely_polls(&self, index: usize) -> bool {
-        let nap = &self.threads[index].nap;
-        nap.idle_ns > 0 && !nap.stirs
-    }
-
-    /// When a nap ends that nobody has cut short.
-    fn oversleeps_until(&self, index: usize) -> u64 {
-        let until_ns = self.threads[index].nap.until_ns;
-        if !self.merely_polls(index) {
-            return until_ns;
-        }
-        let late_ns = (self.threads[index].nap.idle_ns / 2).min(JITTER_NS);
-        let asleep = |other: &usize| match &self.threads[*other].state {
-            State::AtGate(Pending { call: Call::Sleep { .. } | Call::Futex { .. }, .. }) => *other != index,
-            _ => false,
-        };
-        let others = (0..self.threads.len()).filter(asleep).filter(|&other| !self.merely_polls(other));
-        let ends = others.map(|other| self.threads[other].nap.until_ns).chain(self.end_of_pause());
-        ends.filter(|&end| end >= until_ns).fold(until_ns.saturating_add(late_ns), u64::min)
-    }
-
     /// A wait is over.
     pub(super) fn end_wait(&mut self, index: usize, call: &Call) -> Result<Effect, ArenaError> {
         let (id, process) = (self.threads[index].id, self.client_index(index));
@@ -425,38 +200,6 @@ impl Arena<'_> {
             }
             other => Err(ArenaError::Confused(format!("{other:?} is no wait"))),
         }
-    }
-
-    /// Notes what a thread has touched, and who was waiting for such a change.
-    pub(super) fn wake_whom_it_concerns(&mut self, index: usize, footprint: &mut Footprint) {
-        let mut woke: SmallVec<[Access; 2]> = smallvec![];
-        for other in 0..self.threads.len() {
-            let thread = &self.threads[other];
-            let asleep = matches!(&thread.state, State::AtGate(Pending { call: Call::Sleep { .. }, .. }));
-            if other == index || !asleep || thread.nap.left > 0 || !thread.nap.is_short() {
-                continue;
-            }
-            let changed = footprint
-                .iter()
-                .any(|access| access.mode.changes() && thread.nap.seen.contains(&access.object));
-            if changed && !thread.nap.woken_by.contains(&index) {
-                // The first one makes the waking up possible; it is ordered with those that come after.
-                let mode = if thread.nap.woken { Mode::Read } else { Mode::Release };
-                woke.push(Access { object: thread.nap.object(thread.id.0), mode });
-                self.threads[other].nap.woken = true;
-                self.threads[other].nap.woken_by.push(index);
-            }
-        }
-        footprint.iter().for_each(|access| self.threads[index].nap.changed.note(access));
-        let processes = if self.has_fates() { self.processes.len() } else { 0 };
-        let nap = &mut self.threads[index].nap;
-        for access in footprint.iter() {
-            let is_pause = (0..processes).any(|process| access.object == pause_of(process));
-            if !is_pause && !nap.seen.contains(&access.object) {
-                nap.seen.push(access.object);
-            }
-        }
-        footprint.extend(woke);
     }
 
     /// What a thread at the gate waits for.
