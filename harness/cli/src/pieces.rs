@@ -113,6 +113,8 @@ struct Open<'p> {
 
 /// How often explorations that are not done are taken up again.
 const PASSES: u32 = 4;
+/// What is to hold has so many times the time of what is wrong on purpose, after the first pass.
+const WEIGHT_OF_WHAT_IS_TO_HOLD: u32 = 5;
 /// What the search for short witnesses may take in any case.
 const LEAST_FOR_WITNESSES: Duration = Duration::from_millis(200);
 
@@ -163,7 +165,7 @@ impl<'a> Workshop<'a> {
         let stop = || self.interrupt.raised();
         let explored: Vec<Piece> =
             pieces.iter().copied().filter(|piece| piece.engine == Engine::Explore).collect();
-        let share = || clock.lock().expect("nobody panics while telling the time").next_share(1);
+        let share = || clock.lock().expect("nobody panics while telling the time").next_share(1, 1);
         let first = Shard { number: 0 };
         let do_one = |piece: &Piece| {
             let measured = self.measure(first, piece, share(), progress);
@@ -219,10 +221,13 @@ impl<'a> Workshop<'a> {
         for left in (1..=passes).rev() {
             let effort = if left == 1 { Effort::Last } else { Effort::First };
             let time = budget.saturating_sub(begun.elapsed()) / left;
-            let clock = Mutex::new(Clock::start(time, open.len() as u32));
+            let weight = |open: &Open<'_>| self.weight(open.piece, left == passes);
+            let clock = Mutex::new(Clock::start(time, open.iter().map(weight).sum()));
             let at_once = self.shards.min(open.len()).max(1) as u32;
             let done = in_shards(self.shards, &open, stop, |shard, open| {
-                let share = clock.lock().expect("nobody panics while telling the time").next_share(at_once);
+                let mut clock = clock.lock().expect("nobody panics while telling the time");
+                let share = clock.next_share(at_once, weight(open));
+                drop(clock);
                 self.go_on(shard, open, share, effort, for_witnesses, progress)
             });
             let mut still_open = Vec::new();
@@ -245,6 +250,12 @@ impl<'a> Workshop<'a> {
             });
         }
         measured
+    }
+
+    /// How much of the time a plan has in a pass, beside others. What is wrong on purpose has mostly been seen to
+    /// be in the first one, and what else it may claim is of less interest than what is to hold.
+    fn weight(&self, piece: &Piece, is_first: bool) -> u32 {
+        if is_first || self.schedule.entries[piece.entry].broken { 1 } else { WEIGHT_OF_WHAT_IS_TO_HOLD }
     }
 
     /// Explores a plan for so long. What came of it, if it is done.

@@ -253,7 +253,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Begins, with this much time for so many pieces.
+    /// Begins, with this much time for so many pieces, or for pieces of that weight together.
     pub fn start(budget: Duration, pieces: u32) -> Self {
         Self { begun: Instant::now(), budget, left: pieces }
     }
@@ -263,12 +263,12 @@ impl Clock {
         self.budget.saturating_sub(self.begun.elapsed())
     }
 
-    /// How long the next piece may take, where so many are worked on at the same time.
-    pub fn next_share(&mut self, at_once: u32) -> Duration {
+    /// How long the next piece, of this weight, may take, where so many are worked on at the same time.
+    pub fn next_share(&mut self, at_once: u32, weight: u32) -> Duration {
         let remaining = self.remaining();
-        let share = remaining.min(remaining.saturating_mul(at_once) / self.left.max(1));
-        self.left = self.left.saturating_sub(1);
-        share
+        let share = (remaining / self.left.max(1)).saturating_mul(at_once.saturating_mul(weight));
+        self.left = self.left.saturating_sub(weight);
+        share.min(remaining)
     }
 }
 
@@ -287,10 +287,19 @@ mod tests {
     }
 
     #[test]
+    fn who_weighs_more_has_more_time() {
+        let mut clock = Clock::start(Duration::from_secs(100), 5);
+        let (much, little) = (clock.next_share(1, 4), clock.next_share(1, 1));
+        assert!(much > Duration::from_secs(70) && much <= Duration::from_secs(80), "{much:?}");
+        // Nobody has taken any yet.
+        assert!(little > Duration::from_secs(90), "{little:?}");
+    }
+
+    #[test]
     fn a_budget_without_end_is_divided_as_well() {
         let mut clock = Clock::start(Duration::MAX, 7);
         for _ in 0..7 {
-            assert!(clock.next_share(4) > Duration::from_secs(1 << 32));
+            assert!(clock.next_share(4, 1) > Duration::from_secs(1 << 32));
         }
     }
 
@@ -339,9 +348,9 @@ worker = ["second"]
     #[test]
     fn time_is_divided_among_what_is_left() {
         let mut clock = Clock::start(Duration::from_secs(3600), 2);
-        assert!(clock.next_share(1) <= Duration::from_secs(1800));
+        assert!(clock.next_share(1, 1) <= Duration::from_secs(1800));
         assert!(
-            clock.next_share(1) > Duration::from_secs(1800),
+            clock.next_share(1, 1) > Duration::from_secs(1800),
             "what the first did not use is the second's"
         );
     }
@@ -349,10 +358,10 @@ worker = ["second"]
     #[test]
     fn two_at_once_have_twice_the_time_and_never_more_than_there_is() {
         let mut clock = Clock::start(Duration::from_secs(3600), 4);
-        let share = clock.next_share(2);
+        let share = clock.next_share(2, 1);
         assert!(share > Duration::from_secs(1700) && share <= Duration::from_secs(1800), "{share:?}");
         for _ in 0..3 {
-            assert!(clock.next_share(2) <= Duration::from_secs(3600));
+            assert!(clock.next_share(2, 1) <= Duration::from_secs(3600));
         }
     }
 }

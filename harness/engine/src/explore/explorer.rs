@@ -40,7 +40,7 @@ const DEPTHS: &[u32] = &[2, 3, 3, 3];
 /// The part of a plan's time that is spent on short witnesses at most, once something was found.
 const SHARE_OF_WITNESSES: u32 = 4;
 /// Executions of clients that are not under control: more can still find something, and prove nothing.
-const UNCONTROLLED: u64 = 200;
+const UNCONTROLLED: u64 = 50;
 
 /// Explores a plan until everything was seen or its time is over. What goes wrong on the way is part of the
 /// result.
