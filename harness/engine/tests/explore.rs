@@ -448,7 +448,7 @@ fn generated_programs_come_to_the_same_outcomes() {
 /// Naps that may end at any time, and longer ones, which end only when nobody else can go on.
 fn generated_programs_that_sleep_are_killed_and_are_suspended_come_to_the_same_outcomes() {
     let calls = ["x2", "u2", "s2", "e2", "p0", "r0", "F0", "S0", "T0", "U0", "d1", "d2", "D3", "D5"];
-    for (hazard, raw_max) in [(Hazard::Concurrency, RAW_MAX), (Hazard::Kill, 200), (Hazard::Pause, 500)] {
+    for (hazard, raw_max) in [(Hazard::Concurrency, RAW_MAX), (Hazard::Kill, 400), (Hazard::Pause, 500)] {
         generated(hazard, &calls, 30, raw_max);
     }
 }

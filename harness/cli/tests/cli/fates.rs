@@ -77,6 +77,27 @@ fn a_holder_that_is_suspended_for_longer_than_its_lease_shares_the_lock_and_one_
     assert!(replayed.stdout().contains("goes on"), "{}", replayed.stdout());
 }
 
+/// With two acquisitions of each client: a heartbeat is in time in every order, and late where its holder sleeps.
+#[test]
+fn a_heartbeat_keeps_its_lease_in_every_order_and_not_through_a_pause() {
+    let place = Place::new();
+    let arguments =
+        ["run", "run-lock", "--strategy", "lock-heartbeat", "--engine", "explore", "--budget", "120s"];
+    let run = |hazard: &str| {
+        let finished = place.run(&[&arguments[..], &["--hazard", hazard]].concat());
+        assert!([0, 3].contains(&finished.code()), "{}{}", finished.stdout(), finished.stderr());
+        place.run_json()
+    };
+    let kept = run("concurrency", "120s");
+    for guarantee in ["mutual-exclusion", "progress", "no-residue"] {
+        let cell = cell(&kept, "lock-heartbeat", guarantee, "concurrency");
+        assert_eq!(cell["verdict"], "verified", "{guarantee}: {cell}");
+        let scope = &cell["scope"];
+        assert_eq!((&scope["operations"], &scope["preemption_bound"]), (&2.into(), &Value::Null), "{cell}");
+    }
+    violated(&run("pause", "20s"), "lock-heartbeat", "mutual-exclusion", "pause", "two-holders");
+}
+
 #[test]
 fn a_writer_that_is_killed_tears_a_file_in_place_and_leaves_a_temporary_one_but_no_torn_state() {
     let place = Place::new();

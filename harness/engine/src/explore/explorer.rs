@@ -260,7 +260,7 @@ impl Deadlines {
         let left = end.saturating_duration_since(now);
         match effort {
             Effort::First => Self { reduced: end, bounded: None },
-            Effort::Last => Self { reduced: now + left / 8 * 5, bounded: Some(now + left / 8 * 7) },
+            Effort::Last => Self { reduced: now + left / 8 * 3, bounded: Some(now + left / 8 * 7) },
         }
     }
 }

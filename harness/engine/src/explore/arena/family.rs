@@ -11,11 +11,11 @@
 //! Not covered: processes that share a table of descriptors (CLONE_FILES without CLONE_THREAD), and
 //! those that another process adopts.
 
+use super::nap::Nap;
 use super::process::{Body, Process};
 use super::thread::{State, Thread};
 use super::told::Told;
 use super::tree::digest;
-use super::nap::Nap;
 use super::{Arena, ArenaError, THREADS_OF_A_CLIENT};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind};
 use crate::explore::gate::{Answer, ClientMemory, Notification};

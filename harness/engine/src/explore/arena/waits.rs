@@ -1,6 +1,5 @@
 //! Calls that wait, and calls that are let pass. How long somebody sleeps is the matter of `nap`.
 
-
 use smallvec::SmallVec;
 
 use super::futex::FUTEX_COMMANDS;

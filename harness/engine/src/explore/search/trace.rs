@@ -255,7 +255,10 @@ pub(super) fn mask_of(footprint: &[Access]) -> u64 {
 fn takes_what_is_waited_for(earlier: &[Access], later: &[Access]) -> bool {
     let takes = |mode| matches!(mode, Mode::Acquire | Mode::AcquireShared | Mode::Write);
     let waits = |mode| matches!(mode, Mode::Acquire | Mode::AcquireShared);
-    earlier.iter().any(|a| takes(a.mode) && later.iter().any(|b| a.object == b.object && waits(b.mode)))
+    earlier.iter().any(|a| {
+        let kept_from = |b: &Access| a.object == b.object && waits(b.mode) && a.mode.conflicts(b.mode);
+        takes(a.mode) && later.iter().any(kept_from)
+    })
 }
 
 /// Whether a step could be taken only because of another one, in whatever state.
