@@ -190,6 +190,10 @@ pub struct RunOptions {
     #[arg(long = "dir", value_name = "DIR")]
     pub dirs: Vec<PathBuf>,
 
+    /// Leave each strategy under each hazard at its first violation: what else it breaks or keeps stays open.
+    #[arg(long)]
+    pub fail_fast: bool,
+
     /// Write the history of each first violation under the output directory, in `histories/`, where
     /// `tearproof check` can judge it again.
     #[arg(long)]
@@ -215,6 +219,7 @@ impl RunOptions {
         add("--executions", self.executions.map(|executions| executions.to_string()));
         add("--bound", self.bound.map(|bound| bound.to_string()));
         words.extend(self.quick.then(|| "--quick".to_owned()));
+        words.extend(self.fail_fast.then(|| "--fail-fast".to_owned()));
         words
     }
 }
@@ -379,6 +384,7 @@ mod tests {
             &["--quick"][..],
             &["--budget", "1500ms", "--engine", "explore", "--engine", "stress"],
             &["--budget", "5min", "--executions", "7", "--bound", "2"],
+            &["--fail-fast"],
             &[],
         ] {
             let parse = |words: &[String]| {
@@ -391,6 +397,7 @@ mod tests {
             let options = parse(&given);
             let again = parse(&options.to_repeat());
             assert_eq!((again.quick, again.budget), (options.quick, options.budget));
+            assert_eq!(again.fail_fast, options.fail_fast);
             assert_eq!(again.engines, options.engines);
             assert_eq!((again.executions, again.bound), (options.executions, options.bound));
             assert_eq!(again.to_repeat().is_empty(), given.is_empty());

@@ -373,7 +373,7 @@ impl<'a> Workshop<'a> {
             check: &tearproof_check::check,
             observe: &mut observe,
             interrupt: self.interrupt,
-            stop_at_violation: false,
+            stop_at_violation: self.options.fail_fast,
         });
         if let (Err(error), Some(measured)) = (kept, &mut measured) {
             // The history is lost; what it showed is not.

@@ -149,6 +149,30 @@ fn the_narrow_window_of_two_stealers_is_found() {
 }
 
 #[test]
+fn who_fails_fast_is_left_at_the_first_violation() {
+    let place = Place::new();
+    let arguments = ["run", "index", "--engine", "explore", "--hazard", "concurrency", "--seed", "1"];
+    let run = |more: &[&str]| {
+        let finished = place.run(&[&arguments[..], &["--strategy", "temp-rename-shared"], more].concat());
+        assert_eq!(finished.code(), 0, "{}{}", finished.stdout(), finished.stderr());
+        let run = place.run_json();
+        let cells = cells(&run);
+        let of = |verdict: &str| cells.iter().filter(|(.., cell)| cell["verdict"] == verdict).count();
+        let executions = cells[0].2["scope"]["executions"].as_u64().expect("a number");
+        let left = cells.iter().filter(|(.., cell)| cell["verdict"] == "inconclusive");
+        for (.., cell) in left {
+            assert_eq!(cell["scope"]["limit"], "it was left at its first violation", "{cell}");
+        }
+        (executions, of("violated"), of("verified"))
+    };
+    let (few, broken, verified) = run(&["--budget", "20s", "--fail-fast"]);
+    assert!(broken > 0);
+    assert_eq!(verified, 0);
+    let (all, broken_at_last, _) = run(&["--budget", "20s"]);
+    assert!(few * 2 < all && broken <= broken_at_last, "{few} and {all} executions");
+}
+
+#[test]
 fn a_program_that_maps_its_file_is_not_judged() {
     let place = Place::new();
     let run = explore(&place, "progress", &["sqlite-wal"]);

@@ -83,19 +83,25 @@ fn a_heartbeat_keeps_its_lease_in_every_order_and_not_through_a_pause() {
     let place = Place::new();
     let arguments =
         ["run", "run-lock", "--strategy", "lock-heartbeat", "--engine", "explore", "--budget", "120s"];
-    let run = |hazard: &str| {
-        let finished = place.run(&[&arguments[..], &["--hazard", hazard]].concat());
+    let run = |more: &[&str]| {
+        let finished = place.run(&[&arguments[..], more].concat());
         assert!([0, 3].contains(&finished.code()), "{}{}", finished.stdout(), finished.stderr());
         place.run_json()
     };
-    let kept = run("concurrency", "120s");
+    let kept = run(&["--hazard", "concurrency"]);
     for guarantee in ["mutual-exclusion", "progress", "no-residue"] {
         let cell = cell(&kept, "lock-heartbeat", guarantee, "concurrency");
         assert_eq!(cell["verdict"], "verified", "{guarantee}: {cell}");
         let scope = &cell["scope"];
         assert_eq!((&scope["operations"], &scope["preemption_bound"]), (&2.into(), &Value::Null), "{cell}");
     }
-    violated(&run("pause", "20s"), "lock-heartbeat", "mutual-exclusion", "pause", "two-holders");
+    violated(
+        &run(&["--hazard", "pause", "--fail-fast"]),
+        "lock-heartbeat",
+        "mutual-exclusion",
+        "pause",
+        "two-holders",
+    );
 }
 
 #[test]

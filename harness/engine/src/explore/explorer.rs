@@ -159,6 +159,9 @@ impl Exploration {
             let untouched = Reach { limit: Some("the time was over".to_owned()), ..Reach::default() };
             reach = reach.together_with(untouched);
         }
+        if self.enough && surroundings.stop_at_violation && self.ledger.found_any() {
+            reach.limit.get_or_insert_with(|| "it was left at its first violation".to_owned());
+        }
         let cells = self.ledger.cells(self.plan.hazard, &clients_of(&self.plan), &reach);
         Measured { cells, problems, ..Measured::default() }
     }
