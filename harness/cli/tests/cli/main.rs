@@ -12,3 +12,4 @@ mod results;
 mod signals;
 mod trace;
 mod trouble;
+mod worlds;

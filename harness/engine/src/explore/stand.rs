@@ -112,9 +112,7 @@ impl Stand<'_, '_> {
         let mut arena = Arena::start(launch, &roots)?;
         let planter = specification.processes.iter().position(|part| part.kind == PartKind::Planter);
         match (planter, &plan.scenario.before.lock) {
-            (Some(_), LockBefore::LiveHolder) => {
-                return Err(ArenaError::Client("a holder that lives is not explored yet".to_owned()));
-            }
+            (Some(planter), LockBefore::LiveHolder) => arena.keep_holder(planter),
             (Some(planter), _) => arena.plant(planter)?,
             (None, _) => {}
         }

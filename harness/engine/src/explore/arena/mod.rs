@@ -122,6 +122,10 @@ pub struct Arena<'s> {
     fates: Vec<Fate>,
     /// Whether every execution has processes of its own.
     renews: bool,
+    /// The process that has the lock when an execution begins, and keeps it.
+    holder: Option<usize>,
+    /// That process is taking it: no step of the execution has been taken yet.
+    prepares: bool,
     files: u32,
     steps: u64,
     generation: u32,
@@ -179,6 +183,8 @@ impl<'s> Arena<'s> {
             time: time::VirtualTime::default(),
             fates: Vec::new(),
             renews: false,
+            holder: None,
+            prepares: false,
             files: 0,
             steps: 0,
             generation: 0,
@@ -208,6 +214,11 @@ impl<'s> Arena<'s> {
         self.kill(planter)?;
         self.snapshot = Snapshot::take(&self.roots, &mut self.tree)?;
         Ok(())
+    }
+
+    /// From now on the planter takes the lock before every execution, and lives on.
+    pub fn keep_holder(&mut self, planter: usize) {
+        self.holder = Some(planter);
     }
 
     /// From now on, every execution has processes of its own: what a client remembers of an earlier one

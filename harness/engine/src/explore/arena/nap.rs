@@ -187,8 +187,12 @@ impl Arena<'_> {
 
     /// Who wakes up when nobody else can go on, but those who are paused.
     pub(super) fn first_to_wake(&self, able: &[ThreadId]) -> Option<usize> {
+        let under_way = self.holder.is_none() || self.prepares || self.is_under_way();
         let stands_still = |index: usize| {
             let client = self.client_index(index);
+            if Some(client) == self.holder && !under_way {
+                return true;
+            }
             self.is_paused(client) || able.iter().any(|thread| process_of(*thread) == client)
         };
         (0..self.threads.len())

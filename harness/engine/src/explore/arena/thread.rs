@@ -100,6 +100,19 @@ impl Arena<'_> {
         }
     }
 
+    /// Whether a thread waits for the next execution.
+    pub(super) fn is_parked(&self, index: usize) -> bool {
+        matches!(self.threads[index].state, State::Parked(_))
+    }
+
+    /// Whether anybody has something to do yet, other than to hold the lock.
+    pub(super) fn is_under_way(&self) -> bool {
+        (0..self.threads.len()).any(|index| {
+            let client = self.client_index(index);
+            Some(client) != self.holder && (!self.is_idle(index) || self.is_due(index))
+        })
+    }
+
     /// Whether a parked thread is to play in this execution and has not yet.
     pub(super) fn is_due(&self, index: usize) -> bool {
         let thread = &self.threads[index];

@@ -47,6 +47,9 @@ impl System for Arena<'_> {
         for process in &mut self.processes {
             (process.born, process.grew) = (0, false);
         }
+        if let Some(holder) = self.holder {
+            self.have_it_held(holder)?;
+        }
         for process in 0..self.specification.processes.len() {
             if let PartKind::Client(_) = self.specification.processes[process].kind
                 && self.specification.processes[process].threads == 1
@@ -73,11 +76,13 @@ impl System for Arena<'_> {
     }
 
     fn step(&mut self, id: ThreadId) -> Result<Step, ArenaError> {
-        self.steps += 1;
+        if !self.prepares {
+            self.steps += 1;
+            self.step_clock().store(self.steps << 20, Ordering::SeqCst);
+        }
         if self.steps > STEPS_MAX {
             return Err(ArenaError::TooLong(STEPS_MAX));
         }
-        self.step_clock().store(self.steps << 20, Ordering::SeqCst);
         if id.is_reluctant() {
             return self.strike(id);
         }
@@ -214,7 +219,9 @@ impl Arena<'_> {
         loop {
             self.enabled(&mut enabled)?;
             let own = |id: &&ThreadId| process_of(**id) == process;
-            match enabled.iter().find(own) {
+            // Who holds the lock may have a heartbeat.
+            let holds = |id: &&ThreadId| Some(process_of(**id)) == self.holder;
+            match enabled.iter().find(own).or_else(|| enabled.iter().find(holds)) {
                 Some(&thread) => drop(self.step(thread)?),
                 None => break,
             }
@@ -224,6 +231,33 @@ impl Arena<'_> {
         }
         // It waits for what nobody will bring: that is its outcome.
         self.respawn(process)
+    }
+
+    /// Has a new process take the lock, and keep it while the execution goes on.
+    fn have_it_held(&mut self, holder: usize) -> Result<(), ArenaError> {
+        self.respawn(holder)?;
+        // A process that has just begun waits for the next one.
+        self.generation += 1;
+        self.prepares = true;
+        self.release(holder)?;
+        let mut enabled = Vec::new();
+        let is_done =
+            |arena: &Self| arena.threads_of(holder).next().is_some_and(|main| arena.is_parked(main));
+        while !is_done(self) {
+            self.enabled(&mut enabled)?;
+            let own = enabled.iter().find(|id| process_of(**id) == holder);
+            let Some(&thread) = own else {
+                return Err(ArenaError::Client(
+                    "who is to hold the lock beforehand cannot have it".to_owned(),
+                ));
+            };
+            self.step(thread)?;
+        }
+        self.prepares = false;
+        if let Some(deeds) = &mut self.deeds {
+            deeds.clear();
+        }
+        Ok(())
     }
 
     /// Brings whoever is in the middle of something to an end.
