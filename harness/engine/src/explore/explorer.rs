@@ -10,7 +10,7 @@
 //! An exploration can be left when its time is over, and taken up again where it was, so that plans share
 //! out the time that they have together.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tearproof_core::plan::Plan;
@@ -23,14 +23,13 @@ use super::ledger::Ledger;
 use super::reach::Reach;
 use super::scale::{Cast, clients_of, scaled};
 use super::search::pct::{Sampled, Shape};
-use super::search::{Continue, End, Limits, Searched, Trace, brute, dpor, pct, preemption};
+use super::search::{Continue, End, Limits, Trace, dpor, pct, preemption};
 use super::shortening::witnesses;
 use super::stand::Stand;
 use super::system::ThreadId;
 use super::token::{Token, digest_of};
 use crate::process::StateRoot;
 use crate::stress::{Measured, Surroundings};
-use crate::worker::EXECUTION;
 
 /// Bounds on preemptions that are tried when a search without bound is too much.
 pub(super) const BOUND_MAX: u32 = 3;
@@ -303,58 +302,6 @@ pub fn replay(
     surroundings: &mut Surroundings<'_>,
 ) -> Result<Replayed, ArenaError> {
     Stand::with(plan, root, surroundings, |stand, surroundings| stand.replay(schedule, surroundings))
-}
-
-/// Which executions of a plan are run by [`every_execution`], and by whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exercise {
-    /// Which.
-    pub reduction: Reduction,
-    /// Every execution has client processes of its own.
-    pub fresh: bool,
-    /// So many at most.
-    pub most: u64,
-}
-
-/// Which executions of a plan are run by an [`Exercise`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reduction {
-    /// All of them.
-    None,
-    /// One of each class.
-    Optimal,
-}
-
-/// Runs executions of a plan without judging them; under kills and pauses those that
-/// may strike the first client. Calls `visit` after each with the state
-/// directory as it is then and a digest of the execution's class: for comparing searches with each
-/// other.
-///
-/// # Errors
-/// When they cannot be run.
-pub fn every_execution(
-    plan: &Plan,
-    root: &StateRoot,
-    surroundings: &mut Surroundings<'_>,
-    exercise: Exercise,
-    mut visit: impl FnMut(&Path, u64),
-) -> Result<Searched, ArenaError> {
-    Stand::with(plan, root, surroundings, |stand, _| {
-        let state = stand.bench.stage.specification.context(EXECUTION, 0).dir;
-        stand.arena.ordain(&fates::of_plan(plan)[0]);
-        let limits = Limits { executions: exercise.most, ..Limits::NONE };
-        if exercise.fresh {
-            stand.arena.renew_processes();
-        }
-        let observe = |_: &mut Arena<'_>, trace: &Trace| {
-            visit(&state, trace.class());
-            Ok(Continue::Yes)
-        };
-        match exercise.reduction {
-            Reduction::None => brute::search(&mut stand.arena, limits, observe),
-            Reduction::Optimal => dpor::search(&mut stand.arena, limits, observe),
-        }
-    })
 }
 
 impl Stand<'_, '_> {

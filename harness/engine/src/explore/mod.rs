@@ -12,6 +12,7 @@
 pub mod access;
 pub mod arena;
 mod bench;
+mod exercise;
 mod explorer;
 mod facilities;
 mod fates;
@@ -31,9 +32,8 @@ mod token;
 mod watchdog;
 mod witness;
 
-pub use explorer::{
-    Effort, Exercise, Exploration, Reduction, Replayed, every_execution, explore, plan_of, replay,
-};
+pub use exercise::{Exercise, Reduction, every_execution};
+pub use explorer::{Effort, Exploration, Replayed, explore, plan_of, replay};
 pub use facilities::{Facilities, Gate, probe_main};
 pub use scale::Cast;
 pub use shards::{Shard, in_shards};

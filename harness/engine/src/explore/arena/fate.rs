@@ -26,6 +26,7 @@
 
 use smallvec::{SmallVec, smallvec};
 
+use super::stillness::STILLNESS;
 use super::tree::digest;
 use super::{Act, Arena, ArenaError, Deed, Pending, State};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
@@ -43,7 +44,7 @@ pub enum FateKind {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
+pub(super) enum Progress {
     Ahead,
     /// Its victim is paused.
     Under,
@@ -53,9 +54,9 @@ enum Progress {
 /// What may happen to one client in an execution, once.
 #[derive(Clone, Debug)]
 pub(super) struct Fate {
-    kind: FateKind,
-    victim: usize,
-    progress: Progress,
+    pub kind: FateKind,
+    pub victim: usize,
+    pub progress: Progress,
     /// Since the pause began, or time passed in it, somebody has changed something.
     stirred: bool,
     /// The time to which others have come in the pause, in nanoseconds since the execution began.
@@ -66,7 +67,7 @@ pub(super) struct Fate {
     struck: Option<u64>,
     /// When the victim would have gone on at the latest, by its clock, and which thread of it, had it not been
     /// killed: at once, where it never has to wait. Not known of who waits for others.
-    stood: Option<(u64, ThreadId)>,
+    pub stood: Option<(u64, ThreadId)>,
     /// Threads of it that had something to do yet.
     silenced: SmallVec<[Silenced; 4]>,
 }
@@ -77,7 +78,7 @@ type Silenced = (ThreadId, Option<ObjectKind>);
 
 impl Fate {
     /// The thread that kills, or has go on who was paused.
-    fn thread(&self) -> ThreadId {
+    pub fn thread(&self) -> ThreadId {
         let number = match self.kind {
             FateKind::Kill => 0,
             FateKind::Pause => 1,
@@ -99,9 +100,6 @@ pub fn process_of(thread: ThreadId) -> usize {
 pub(super) fn pause_of(process: usize) -> Object {
     Object { kind: ObjectKind::Channel, key: digest(&("pause", process)) }
 }
-
-/// That nobody can go on: whoever rises because of it reads it, a kill that lets others go on ends it.
-pub(super) const STILLNESS: Object = Object { kind: ObjectKind::Channel, key: u64::MAX };
 
 /// Whether a process lives.
 pub(super) fn life_of(process: usize) -> Object {
@@ -363,47 +361,6 @@ impl Arena<'_> {
         let signature = digest(&("fate", id.0, kills, &footprint[..]));
         let potential = SmallVec::new();
         Ok(Step { thread: id, footprint, potential, signature, yields: false, follows })
-    }
-
-    /// The threads that could not go on when this one did, whose turn only comes then.
-    pub(super) fn who_had_to_stop(&self, index: usize) -> Threads {
-        let own = self.threads[index].id;
-        let rises = (self.threads[index].nap.end(), own);
-        // Whoever is suspended, or could be, stands still whatever it was going to do.
-        let stands = |client: usize| {
-            let is_paused = |fate: &Fate| fate.kind == FateKind::Pause && fate.progress != Progress::Over;
-            self.fates.iter().any(|fate| fate.victim == client && is_paused(fate))
-        };
-        let others = (0..self.threads.len())
-            .filter(|&other| !stands(self.client_index(other)))
-            .map(|other| self.threads[other].id)
-            .filter(|id| *id != own);
-        // Who was killed stands in nobody's way, and would have, had it gone on before.
-        let kills = self.fates.iter().filter(|fate| fate.stood.is_some_and(|stood| stood < rises));
-        others.chain(kills.filter(|fate| fate.kind == FateKind::Kill).map(Fate::thread)).collect()
-    }
-
-    /// All threads of other clients.
-    fn others_than(&self, client: usize) -> Threads {
-        let others = (0..self.threads.len()).filter(|&index| self.client_index(index) != client);
-        others.map(|index| self.threads[index].id).collect()
-    }
-
-    /// When a client would go on at the latest, whatever others do, and which thread of it.
-    fn would_go_on(&self, client: usize) -> Option<(u64, ThreadId)> {
-        let of = |index: usize| {
-            let thread = &self.threads[index];
-            match &thread.state {
-                State::Parked(_) => self.is_due(index).then_some((0, thread.id)),
-                State::AtGate(Pending { half: Some(_), .. }) => Some((0, thread.id)),
-                _ if self.is_asleep(index) => Some((thread.nap.end(), thread.id)),
-                State::AtGate(Pending { call, .. }) => {
-                    (!Self::may_have_to_wait(call)).then_some((0, thread.id))
-                }
-                _ => None,
-            }
-        };
-        self.threads_of(client).filter_map(of).min()
     }
 
     /// Notes that something happened to a client.

@@ -25,6 +25,7 @@ mod nursery;
 mod perform;
 mod process;
 mod snapshot;
+mod stillness;
 mod thread;
 mod time;
 mod told;

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
-use super::fate::STILLNESS;
 use super::perform::{Effect, Ending};
+use super::stillness::STILLNESS;
 use super::thread::{Pending, State};
 use super::tree::digest;
 use super::{Arena, ArenaError, STEPS_MAX, nap, process_of};
