@@ -178,7 +178,7 @@ impl Player {
                 return rustix::fs::ftruncate(fd, 3).map(done);
             }
             b'd' => std::thread::sleep(Duration::from_millis(one as u64)),
-            b'D' => std::thread::sleep(Duration::from_millis(10 * one as u64)),
+            b'D' => std::thread::sleep(Duration::from_millis(200 * one as u64)),
             b'i' => {
                 let pid = std::process::id().to_string();
                 return std::fs::write(path(one), pid).map(done).map_err(|_| Errno::IO);

@@ -94,7 +94,9 @@ impl Arena<'_> {
             return Err(ArenaError::Confused("only who waits can be let go".to_owned()));
         };
         self.stirs += 1;
-        self.note_cause(index);
+        if !(matches!(call, Call::Futex { .. }) && self.threads[index].nap.gives_up) {
+            self.note_cause(index);
+        }
         let answer = if let Call::Futex { .. } = call { Answer::Value(0) } else { Answer::Continue };
         self.answer(index, &notification, answer)
     }

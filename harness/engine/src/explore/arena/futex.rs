@@ -80,7 +80,8 @@ impl Arena<'_> {
                 continue;
             }
             // Who might have given up by now could have done so before.
-            if !self.may_wake(index) {
+            self.threads[index].nap.gives_up = self.may_wake(index);
+            if !self.threads[index].nap.gives_up {
                 self.note_cause(index);
             }
             self.threads[index].nap.woken = true;

@@ -316,7 +316,10 @@ fn jitter_of(specification: &Specification) -> u64 {
     let scenario = &specification.plan.scenario;
     let programs = specification.processes.iter().any(|part| scenario.program(&part.strategy).is_some());
     match scenario.state.object {
-        Protected::Lock if !programs => scenario.stress.lease.as_nanos() as u64 / nap::JITTERS_OF_A_LEASE,
+        Protected::Lock if !programs => {
+            let part = scenario.stress.lease.as_nanos() as u64 / nap::JITTERS_OF_A_LEASE;
+            part.max(nap::LONGEST_POLL_NS)
+        }
         _ => nap::JITTER_NS,
     }
 }

@@ -18,7 +18,8 @@ use std::sync::atomic::Ordering;
 use smallvec::{SmallVec, smallvec};
 
 use super::fate::{pause_of, process_of};
-use super::tree::{Inode, Tree, digest};
+use super::thread::Thread;
+use super::tree::{Inode, digest};
 use super::{Arena, Pending, State};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind};
 use crate::explore::gate::Call;
@@ -32,6 +33,8 @@ pub(super) const JITTER_NS: u64 = 500_000_000;
 /// Where built-in locks have leases it is this part of one: shorter than the time between two heartbeats, each of
 /// which could otherwise come in the middle of everything else.
 pub(super) const JITTERS_OF_A_LEASE: u64 = 8;
+/// But not shorter than the longest naps of who polls for a lock.
+pub(super) const LONGEST_POLL_NS: u64 = 2_000_000;
 /// Who merely polls oversleeps by this much at most.
 const LATE_NS: u64 = 20_000_000;
 
@@ -56,11 +59,13 @@ pub(super) struct Nap {
     pub(super) woken: bool,
     /// Who has changed something of what it had looked at.
     pub(super) woken_by: SmallVec<[usize; 2]>,
+    /// It was woken at a futex where it might have given up before.
+    pub(super) gives_up: bool,
     /// The wait, other than a sleep, has an end.
     pub(super) timed: bool,
     /// For how long the thread has polled, found everything as it was and left it so, in nanoseconds.
     pub(super) idle_ns: u64,
-    /// What it has changed itself since its last nap: inodes, and how names led to them then.
+    /// What it has changed itself since its last nap.
     pub(super) changed: Changes,
     /// It has changed something itself between its last two naps that is still changed.
     pub(super) stirs: bool,
@@ -68,13 +73,16 @@ pub(super) struct Nap {
     pub(super) asked_at: Option<u64>,
 }
 
-/// What a thread has changed since its last nap.
+/// What a thread has changed since its last nap. Its own steps alone decide, and not what others did meanwhile:
+/// that would not be the same in every execution of a class.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
+    /// The thread's steps when that nap was over.
+    since: u32,
     /// Inodes whose bytes, times or modes it has changed.
     inodes: SmallVec<[Inode; 4]>,
-    /// Which names there were when that nap was over.
-    names: u64,
+    /// Names that it has made or taken away, and not the other way round again.
+    names: SmallVec<[Object; 2]>,
     /// Advisory locks that it has taken and not given back.
     locks: SmallVec<[Object; 2]>,
     /// Something that cannot be put back.
@@ -82,38 +90,48 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    fn note(&mut self, access: &Access) {
+    fn note(&mut self, footprint: &Footprint) {
+        let lists = |access: &Access| access.object.kind == ObjectKind::Listing && access.mode.changes();
+        let lists = footprint.iter().any(lists);
+        for access in footprint.iter().filter(|access| access.mode.changes()) {
+            self.note_one(*access, lists);
+        }
+    }
+
+    fn note_one(&mut self, Access { object, mode }: Access, lists: bool) {
         use ObjectKind::{
             Attributes, Birth, Channel, Content, Entry, Listing, Liveness, Lock, Memory, Metadata, Offset,
             Section, WriteGate,
         };
-        let Access { object, mode } = *access;
         match object.kind {
-            Content | Metadata | Attributes if mode.changes() => self.inodes.push(Inode(object.key)),
-            Lock if matches!(mode, Mode::Acquire | Mode::AcquireShared | Mode::Write) => {
-                self.locks.push(object);
-            }
+            // Counts of links and times of directories follow from names.
+            Metadata if mode == Mode::Update => {}
+            Content | Metadata | Attributes => self.inodes.push(Inode(object.key)),
+            Entry if lists => match self.names.iter().position(|name| *name == object) {
+                Some(at) => drop(self.names.remove(at)),
+                None => self.names.push(object),
+            },
             Lock if matches!(mode, Mode::Release | Mode::ReleaseShared) => {
                 self.locks.retain(|lock| *lock != object);
             }
-            Birth | Liveness | Section => self.more |= mode.changes(),
-            // Names are compared; the others are nobody else's, or held by a call for a moment.
-            Content | Metadata | Attributes | Lock | Entry | Listing | Offset | WriteGate | Channel
-            | Memory => {}
+            Lock => self.locks.push(object),
+            Entry | Birth | Liveness | Section => self.more = true,
+            // Nobody else's, or held by a call for a moment.
+            Listing | Offset | WriteGate | Channel | Memory => {}
         }
     }
 
-    /// Whether something of it is still changed.
-    fn remain(&self, tree: &Tree) -> bool {
-        self.more
-            || !self.locks.is_empty()
-            || self.names != tree.names_now()
-            || self.inodes.iter().any(|&inode| tree.is_linked(inode))
+    /// Whether something of it is still changed, of a thread that has taken so many steps. What it has made itself
+    /// is where its name is.
+    fn remain(&self, thread: ThreadId, steps: u32) -> bool {
+        let made_itself =
+            |inode: &Inode| (self.since..=steps).any(|step| *inode == Inode::made(thread.0, step));
+        self.more || !self.locks.is_empty() || !self.names.is_empty() || !self.inodes.iter().all(made_itself)
     }
 
     /// A nap is over.
-    pub(super) fn begin(&mut self, tree: &Tree) {
-        *self = Self { names: tree.names_now(), ..Self::default() };
+    pub(super) fn begin(&mut self, steps: u32) {
+        *self = Self { since: steps, ..Self::default() };
     }
 }
 
@@ -152,8 +170,9 @@ impl Arena<'_> {
         let line = self.processes[client].line_of(self.threads[index].id);
         let line = line.or_else(|| self.drives(client).then_some(self.processes[client].first_line));
         let operation = line.map_or(0, |line| self.control.thread(line).operations().load(Ordering::SeqCst));
-        let nap = &mut self.threads[index].nap;
-        nap.stirs = nap.changed.remain(&self.tree);
+        let Thread { id, steps, nap, .. } = &mut self.threads[index];
+        let (id, steps) = (*id, *steps);
+        nap.stirs = nap.changed.remain(id, steps);
         nap.until_ns = if absolute {
             let base = match clock {
                 libc::CLOCK_REALTIME => super::time::EPOCH_NS,
@@ -235,10 +254,7 @@ impl Arena<'_> {
             return until_ns;
         }
         let late_ns = (self.threads[index].nap.idle_ns / 2).min(LATE_NS);
-        let asleep = |other: &usize| match &self.threads[*other].state {
-            State::AtGate(Pending { call: Call::Sleep { .. } | Call::Futex { .. }, .. }) => *other != index,
-            _ => false,
-        };
+        let asleep = |other: &usize| *other != index && self.is_asleep(*other);
         let others = (0..self.threads.len()).filter(asleep).filter(|&other| !self.merely_polls(other));
         let ends = others.map(|other| self.threads[other].nap.until_ns).chain(self.end_of_pause());
         ends.filter(|&end| end >= until_ns).fold(until_ns.saturating_add(late_ns), u64::min)
@@ -264,7 +280,7 @@ impl Arena<'_> {
                 self.threads[other].nap.woken_by.push(index);
             }
         }
-        footprint.iter().for_each(|access| self.threads[index].nap.changed.note(access));
+        self.threads[index].nap.changed.note(footprint);
         let processes = if self.has_fates() { self.processes.len() } else { 0 };
         let nap = &mut self.threads[index].nap;
         for access in footprint.iter() {

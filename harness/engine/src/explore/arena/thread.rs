@@ -109,7 +109,8 @@ impl Arena<'_> {
     pub(super) fn is_under_way(&self) -> bool {
         (0..self.threads.len()).any(|index| {
             let client = self.client_index(index);
-            Some(client) != self.holder && (!self.is_idle(index) || self.is_due(index))
+            let begins = self.is_parked(index) && self.is_due(index);
+            Some(client) != self.holder && (begins || self.is_able(index) || self.is_asleep(index))
         })
     }
 

@@ -179,25 +179,6 @@ impl Tree {
         }
     }
 
-    /// Which names there are and what they lead to, in one number.
-    pub fn names_now(&self) -> u64 {
-        let of = |(directory, kind): &(Inode, Kind)| match kind {
-            Kind::Directory(names, _) => names
-                .iter()
-                .fold(0, |sum: u64, (name, inode)| sum.wrapping_add(digest(&(directory.0, name, inode.0)))),
-            _ => 0,
-        };
-        self.inodes.iter().map(of).fold(0, u64::wrapping_add)
-    }
-
-    /// Whether a name leads to an inode that is no directory.
-    pub fn is_linked(&self, inode: Inode) -> bool {
-        self.inodes.iter().any(|(_, kind)| match kind {
-            Kind::Directory(names, _) => names.iter().any(|(_, linked)| *linked == inode),
-            _ => false,
-        }) && !matches!(self.kind(inode), Some(Kind::Directory(..)))
-    }
-
     /// Follows a path that begins in `start`, and notes the entries that it reads on the way: all
     /// but the one at its end, which depends on the call. `root` is the path of the state
     /// directory, for symbolic links with absolute targets.
@@ -341,22 +322,6 @@ mod tests {
         assert_eq!(tree.lookup(Inode::ROOT, b"state.json"), None);
         tree.remove(Inode(12), b"inner");
         assert_eq!(tree.lookup(Inode(12), b"inner"), None);
-    }
-
-    #[test]
-    fn names_that_are_taken_away_again_leave_nothing() {
-        let mut tree = tree();
-        let before = tree.names_now();
-        tree.make(Inode(21), Kind::File);
-        tree.put(Inode::ROOT, b"draft", Inode(21));
-        assert!(tree.is_linked(Inode(21)));
-        assert_ne!(tree.names_now(), before);
-        tree.remove(Inode::ROOT, b"draft");
-        assert!(!tree.is_linked(Inode(21)));
-        assert_eq!(tree.names_now(), before);
-        // The same name for another file is a change.
-        tree.put(Inode::ROOT, b"state.json", Inode(21));
-        assert_ne!(tree.names_now(), before);
     }
 
     #[test]

@@ -40,7 +40,6 @@ impl System for Arena<'_> {
             (thread.steps, thread.drawn, thread.cause) = (0, 0, None);
             thread.nap = nap::Nap::default();
         }
-        self.begin_fates();
         (self.stirs, self.signals, self.acting) = (0, false, None);
         self.caused.clear();
         self.released.clear();
@@ -48,8 +47,12 @@ impl System for Arena<'_> {
             (process.born, process.grew) = (0, false);
         }
         if let Some(holder) = self.holder {
-            self.have_it_held(holder)?;
+            self.prepares = true;
+            let held = self.have_it_held(holder);
+            self.prepares = false;
+            held?;
         }
+        self.begin_fates();
         for process in 0..self.specification.processes.len() {
             if let PartKind::Client(_) = self.specification.processes[process].kind
                 && self.specification.processes[process].threads == 1
@@ -238,7 +241,6 @@ impl Arena<'_> {
         self.respawn(holder)?;
         // A process that has just begun waits for the next one.
         self.generation += 1;
-        self.prepares = true;
         self.release(holder)?;
         let mut enabled = Vec::new();
         let is_done =
@@ -253,7 +255,6 @@ impl Arena<'_> {
             };
             self.step(thread)?;
         }
-        self.prepares = false;
         if let Some(deeds) = &mut self.deeds {
             deeds.clear();
         }

@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use super::futex::FUTEX_COMMANDS;
 use super::perform::{self, Effect, Ending};
+use super::thread::Thread;
 use super::tree::Inode;
 use super::{Arena, ArenaError, Pending, State};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
@@ -154,14 +155,15 @@ impl Arena<'_> {
                     true => self.threads[index].nap.until_ns,
                     false => self.oversleeps_until(index),
                 };
-                let nap = &mut self.threads[index].nap;
+                let Thread { steps, nap, .. } = &mut self.threads[index];
+                let steps = *steps;
                 if may_wake || nap.stirs {
                     nap.idle_ns = 0;
                 }
                 if !may_wake {
                     nap.idle_ns += until_ns.saturating_sub(nap.clock_ns);
                 }
-                nap.changed.begin(&self.tree);
+                nap.changed.begin(steps);
                 nap.seen.clear();
                 if nap.woken {
                     footprint.push(Access { object: nap.object(id.0), mode: Mode::Acquire });
