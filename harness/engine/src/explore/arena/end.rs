@@ -77,10 +77,7 @@ impl Arena<'_> {
                 && *value == tid
                 && self.processes[process].memory.read_u32(*address).ok() != Some(*value)
             {
-                if !self.may_wake(other) {
-                    self.note_cause(other);
-                }
-                self.threads[other].nap.woken = true;
+                self.rouse(other);
             }
         }
         Ok(())

@@ -79,14 +79,20 @@ impl Arena<'_> {
             if !waits || self.threads[index].nap.woken || woken == most {
                 continue;
             }
-            // Who might have given up by now could have done so before.
-            self.threads[index].nap.gives_up = self.may_wake(index);
-            if !self.threads[index].nap.gives_up {
-                self.note_cause(index);
-            }
-            self.threads[index].nap.woken = true;
+            self.rouse(index);
             woken += 1;
         }
         woken
+    }
+
+    /// A thread that waits at a futex can go on because of the step under way; unless it might have given up by
+    /// now, which it could have done before.
+    pub(super) fn rouse(&mut self, index: usize) {
+        let gives_up = self.may_wake(index);
+        if !gives_up {
+            self.note_cause(index);
+        }
+        let nap = &mut self.threads[index].nap;
+        (nap.woken, nap.gives_up) = (true, gives_up);
     }
 }
