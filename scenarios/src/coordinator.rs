@@ -1,15 +1,17 @@
 //! One process owns the state, and everybody else asks it over a Unix socket. Source: the progress.json report,
 //! solution 3 (IPC).
 //!
-//! The owner holds the document in memory and answers one request at a time. Before it acknowledges
-//! a change it has replaced the state file as `write-file-atomic` does, so programs that read the
-//! file directly see whole documents, and an owner that is started anew goes on from there. A flock
+//! The owner holds the document in memory and answers one request at a time, in the order in which they
+//! came: each has a connection of its own, so the kernel's queue of connections is the order of all changes.
+//! Before it acknowledges a change it has replaced the state file as `write-file-atomic` does, so programs that
+//! read the file directly see whole documents, and an owner that is started anew goes on from there. A flock
 //! on `<file>.owner` keeps a second owner out; it dies with the process.
 //!
 //! When the owner is killed, a request that was under way has an unknown outcome, every later one
-//! fails ("no owner"), and nothing that was acknowledged is lost. Clients connect again with their
-//! next operation, so a restarted owner is found. There is no election: without an owner there is
-//! no progress, and none is promised under kill.
+//! fails ("no owner"), and nothing that was acknowledged is lost. Clients connect with each
+//! operation, so a restarted owner is found. There is no election: without an owner there is
+//! no progress, and none is promised under kill. Who connects and then says nothing keeps everybody
+//! waiting for as long as clients have patience.
 //!
 //! The socket is `<file>.sock`; it is reached through `/proc/self/fd`, since a socket's address is
 //! limited to 108 bytes. A message is a length in four bytes, one byte that says what it is, and
@@ -19,11 +21,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, OFlags};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use tearproof_core::strategy::{Client, ClientContext, Found, Strategy, StrategyError, StrategyInfo};
 
 use crate::calls::{self, OpenFile, name};
@@ -94,30 +95,15 @@ fn send(mut stream: &UnixStream, kind: u8, body: &[u8]) -> std::io::Result<()> {
     stream.write_all(&message)
 }
 
-/// Reads exactly as much as `into` holds. The stream has a time-out; at each one `stop` is asked.
-fn fill(mut stream: &UnixStream, into: &mut [u8], stop: &dyn Fn() -> bool) -> std::io::Result<()> {
-    let mut filled = 0;
-    while filled < into.len() {
-        match stream.read(&mut into[filled..]) {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => (),
-            Err(error) if error.kind() == ErrorKind::WouldBlock && !stop() => (),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-fn receive(stream: &UnixStream, stop: &dyn Fn() -> bool) -> std::io::Result<(u8, Vec<u8>)> {
+fn receive(mut stream: &UnixStream) -> std::io::Result<(u8, Vec<u8>)> {
     let mut head = [0; 5];
-    fill(stream, &mut head, stop)?;
+    stream.read_exact(&mut head)?;
     let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
     if length > LENGTH_MAX {
         return Err(ErrorKind::InvalidData.into());
     }
     let mut body = vec![0; length as usize];
-    fill(stream, &mut body, stop)?;
+    stream.read_exact(&mut body)?;
     Ok((head[4], body))
 }
 
@@ -128,6 +114,14 @@ struct Owned {
 }
 
 impl Owned {
+    /// Answers one request.
+    fn converse(&mut self, stream: &UnixStream, at: &ClientContext) -> std::io::Result<()> {
+        stream.set_read_timeout(Some(at.patience))?;
+        let (kind, body) = receive(stream)?;
+        let (kind, body) = self.answer(at, kind, &body);
+        send(stream, kind, &body)
+    }
+
     fn answer(&mut self, at: &ClientContext, kind: u8, body: &[u8]) -> (u8, Vec<u8>) {
         let changed = match kind {
             READ => {
@@ -175,10 +169,7 @@ impl Strategy for Coordinator {
     }
 
     fn client(&self, context: &ClientContext) -> Result<Box<dyn Client>, StrategyError> {
-        let mut asker = Asker { at: context.clone(), connection: None };
-        // Without an owner now there may be one by the first operation, which tries again.
-        let _ = asker.connect();
-        Ok(Box::new(asker))
+        Ok(Box::new(Asker { at: context.clone(), address: Address::of(context)? }))
     }
 
     fn has_server(&self) -> bool {
@@ -197,7 +188,7 @@ impl Strategy for Coordinator {
         let mut document = Vec::new();
         let found = read_plainly(context, &mut document)?;
         let document = (found == Found::Present).then_some(document);
-        let owned = Mutex::new(Owned { names: TempNames::default(), document });
+        let mut owned = Owned { names: TempNames::default(), document };
 
         let address = Address::of(context)?;
         // The socket of an owner that died is still there, and leads to nobody.
@@ -206,27 +197,21 @@ impl Strategy for Coordinator {
             StrategyError::failed(format!("{what} {}: {error}", address.socket))
         };
         let listener = UnixListener::bind(address.path()).map_err(|error| failed("bind", error))?;
-        listener.set_nonblocking(true).map_err(|error| failed("listen on", error))?;
+        set_socket_timeout(&listener, Timeout::Recv, Some(GLANCE))
+            .map_err(|error| failed("listen on", error.into()))?;
         ready();
 
-        let stopping = AtomicBool::new(false);
-        let result = std::thread::scope(|scope| {
-            let result = loop {
-                if stop() {
-                    break Ok(());
-                }
-                match listener.accept() {
-                    Ok((stream, _)) => {
-                        scope.spawn(|| converse(stream, context, &owned, &stopping));
-                    }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => wait_for(&listener),
-                    Err(error) if error.kind() == ErrorKind::Interrupted => (),
-                    Err(error) => break Err(failed("accept on", error)),
-                }
-            };
-            stopping.store(true, Ordering::Relaxed);
-            result
-        });
+        let result = loop {
+            if stop() {
+                break Ok(());
+            }
+            match listener.accept() {
+                // Whoever asks and does not wait for the answer loses nothing but that.
+                Ok((stream, _)) => drop(owned.converse(&stream, context)),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => (),
+                Err(error) => break Err(failed("accept on", error)),
+            }
+        };
         let _ = calls::unlink(&context.sibling(".sock"));
         result
     }
@@ -242,60 +227,26 @@ impl Strategy for Coordinator {
     }
 }
 
-/// Waits until somebody knocks, or for a glance.
-fn wait_for(listener: &UnixListener) {
-    let mut fds = [rustix::event::PollFd::new(listener, rustix::event::PollFlags::IN)];
-    let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: i64::from(GLANCE.subsec_nanos()) };
-    // A signal or a time-out means the same here: look again.
-    let _ = rustix::event::poll(&mut fds, Some(&timeout));
-}
-
-/// Answers one client until it goes away.
-fn converse(stream: UnixStream, at: &ClientContext, owned: &Mutex<Owned>, stopping: &AtomicBool) {
-    let stop = || stopping.load(Ordering::Relaxed);
-    if stream.set_nonblocking(false).is_err() || stream.set_read_timeout(Some(GLANCE)).is_err() {
-        return;
-    }
-    while let Ok((kind, body)) = receive(&stream, &stop) {
-        let (kind, body) = owned.lock().unwrap_or_else(PoisonError::into_inner).answer(at, kind, &body);
-        if send(&stream, kind, &body).is_err() {
-            return;
-        }
-    }
-}
-
 struct Asker {
     at: ClientContext,
-    connection: Option<UnixStream>,
+    address: Address,
 }
 
 impl Asker {
-    fn connect(&mut self) -> Result<&UnixStream, StrategyError> {
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                let address = Address::of(&self.at)?;
-                let connect = || -> std::io::Result<UnixStream> {
-                    let stream = UnixStream::connect(address.path())?;
-                    stream.set_read_timeout(Some(self.at.patience))?;
-                    stream.set_write_timeout(Some(self.at.patience))?;
-                    Ok(stream)
-                };
-                connect().map_err(|error| {
-                    StrategyError::failed(format!("no owner: connect {}: {error}", address.socket))
-                })?
-            }
-        };
-        Ok(self.connection.insert(connection))
+    fn connect(&self) -> std::io::Result<UnixStream> {
+        let stream = UnixStream::connect(self.address.path())?;
+        stream.set_read_timeout(Some(self.at.patience))?;
+        stream.set_write_timeout(Some(self.at.patience))?;
+        Ok(stream)
     }
 
     /// Asks, and waits for the answer. `into` is the answer's document.
-    fn ask(&mut self, kind: u8, body: &[u8], into: &mut Vec<u8>) -> Result<Found, StrategyError> {
-        let connection = self.connect()?;
-        let answer = send(connection, kind, body).and_then(|()| receive(connection, &|| true));
+    fn ask(&self, kind: u8, body: &[u8], into: &mut Vec<u8>) -> Result<Found, StrategyError> {
+        let connection = self.connect().map_err(|error| {
+            StrategyError::failed(format!("no owner: connect {}: {error}", self.address.socket))
+        })?;
+        let answer = send(&connection, kind, body).and_then(|()| receive(&connection));
         let (status, body) = answer.map_err(|error| {
-            // Whatever comes over this connection now would be the answer to an old question.
-            self.connection = None;
             StrategyError::unknown(format!("the owner went away or did not answer in time: {error}"))
         })?;
         match status {

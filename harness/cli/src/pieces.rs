@@ -43,11 +43,10 @@ pub fn pieces(schedule: &Schedule, directories: usize, engines: &[Engine], hazar
     let mut pieces = Vec::new();
     for directory in 0..directories {
         for (entry, wanted) in schedule.entries.iter().enumerate() {
-            let scenario = &schedule.scenarios[wanted.scenario];
             let asked_for = |hazard: &&Hazard| hazards.is_empty() || hazards.contains(hazard);
             for &hazard in wanted.hazards.iter().filter(asked_for) {
                 for &engine in engines {
-                    if engine != Engine::Explore || explores(scenario, &wanted.strategy, hazard) {
+                    if engine != Engine::Explore || explores(hazard) {
                         pieces.push(Piece { directory, entry, hazard, engine });
                     }
                 }
@@ -57,13 +56,9 @@ pub fn pieces(schedule: &Schedule, directories: usize, engines: &[Engine], hazar
     pieces
 }
 
-/// Whether the explore engine can run this: interleavings of the system calls of a user's programs, and of
-/// strategies without a server.
-fn explores(scenario: &tearproof_core::scenario::Scenario, strategy: &str, hazard: Hazard) -> bool {
-    let explored =
-        |strategy| tearproof_scenarios::strategy(strategy).is_some_and(|strategy| !strategy.has_server());
+/// Whether the explore engine knows this hazard.
+const fn explores(hazard: Hazard) -> bool {
     matches!(hazard, Hazard::Concurrency | Hazard::Pause | Hazard::Kill)
-        && (scenario.program(strategy).is_some() || explored(strategy))
 }
 
 /// Where state directories are made.
@@ -275,7 +270,7 @@ impl<'a> Workshop<'a> {
         let keep = self.kept_history(open.piece, &plan);
         let measured = self.with_surroundings(keep.as_deref(), |surroundings| {
             let mut slot = open.exploration.lock().expect("one shard has it at a time");
-            let mut exploration = slot.take().unwrap_or_else(|| Exploration::of(&plan));
+            let mut exploration = slot.take().unwrap_or_else(|| Exploration::of(&plan, &Registry));
             exploration.with_other_dir(plan.other_dir.clone());
             exploration.go_on(share, effort, &place.root, surroundings);
             if effort == Effort::First && !exploration.is_settled() {

@@ -61,6 +61,7 @@ impl Bench<'_, '_> {
         let stuck = arena.stuck();
         let audit_from = arena.end_of_play();
         if stuck.is_empty() {
+            arena.revive_servers()?;
             arena.run_alone(specification.auditor())?;
         }
         let mut events: Vec<RawEvent> = Vec::new();

@@ -48,7 +48,7 @@ pub fn every_execution(
 ) -> Result<Searched, ArenaError> {
     Stand::with(plan, root, surroundings, |stand, _| {
         let state = stand.bench.stage.specification.context(EXECUTION, 0).dir;
-        stand.arena.ordain(&fates::of_plan(plan)[0]);
+        stand.arena.ordain(&fates::of_plan(plan, 0)[0]);
         let limits = Limits { executions: exercise.most, ..Limits::NONE };
         if exercise.fresh {
             stand.arena.renew_processes();

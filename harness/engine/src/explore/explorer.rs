@@ -25,11 +25,12 @@ use super::scale::{Cast, clients_of, scaled};
 use super::search::pct::{Sampled, Shape};
 use super::search::{Continue, End, Limits, Trace, dpor, pct, preemption};
 use super::shortening::witnesses;
-use super::stand::Stand;
+use super::stand::{Stand, specification_of};
 use super::system::ThreadId;
 use super::token::{Token, digest_of};
 use crate::process::StateRoot;
 use crate::stress::{Measured, Surroundings};
+use crate::worker::{PartKind, Strategies};
 
 /// Bounds on preemptions that are tried when a search without bound is too much.
 pub(super) const BOUND_MAX: u32 = 3;
@@ -44,7 +45,7 @@ const UNCONTROLLED: u64 = 50;
 /// Explores a plan until everything was seen or its time is over. What goes wrong on the way is part of the
 /// result.
 pub fn explore(plan: &Plan, root: &StateRoot, surroundings: &mut Surroundings<'_>) -> Measured {
-    let mut exploration = Exploration::of(plan);
+    let mut exploration = Exploration::of(plan, surroundings.strategies);
     exploration.go_on(plan.budget, Effort::Last, root, surroundings);
     exploration.conclude(plan.budget / SHARE_OF_WITNESSES, root, surroundings)
 }
@@ -96,8 +97,10 @@ struct Round {
 
 impl Exploration {
     /// That of a plan, at its beginning.
-    pub fn of(plan: &Plan) -> Self {
+    pub fn of(plan: &Plan, strategies: &dyn Strategies) -> Self {
         let plan = scaled(plan);
+        let specification = specification_of(&plan, PathBuf::new(), strategies);
+        let servers = specification.processes.iter().filter(|part| part.kind == PartKind::Server).count();
         let course = |fates: Fates| Course {
             fates,
             operations: 1,
@@ -107,7 +110,7 @@ impl Exploration {
             settled: false,
             problems: Vec::new(),
         };
-        let courses = fates::of_plan(&plan).into_iter().map(course).collect();
+        let courses = fates::of_plan(&plan, servers).into_iter().map(course).collect();
         Self { plan, courses, ledger: Ledger::default(), enough: false }
     }
 

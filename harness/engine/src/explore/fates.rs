@@ -1,5 +1,5 @@
 //! Which fates a plan is explored under: without any, or with one kill or one pause of each client in
-//! turn.
+//! turn; a kill also of whom they talk to.
 
 use tearproof_core::claim::Hazard;
 use tearproof_core::plan::Plan;
@@ -10,10 +10,14 @@ use super::system::ThreadId;
 /// What may happen to clients in an execution, by process.
 pub(super) type Fates = Vec<(FateKind, usize)>;
 
-/// The fates under which a plan is explored, one after the other.
-pub(super) fn of_plan(plan: &Plan) -> Vec<Fates> {
+/// The fates under which a plan is explored, one after the other. `servers`: how many processes clients talk to.
+pub(super) fn of_plan(plan: &Plan, servers: usize) -> Vec<Fates> {
+    let clients = clients(plan);
     match kind(plan.hazard) {
-        Some(kind) => clients(plan).map(|victim| vec![(kind, victim)]).collect(),
+        Some(FateKind::Kill) => {
+            (0..clients.end + servers).map(|victim| vec![(FateKind::Kill, victim)]).collect()
+        }
+        Some(kind) => clients.map(|victim| vec![(kind, victim)]).collect(),
         None => vec![Vec::new()],
     }
 }
@@ -31,10 +35,14 @@ pub(super) fn of_schedule(plan: &Plan, schedule: &[ThreadId]) -> Fates {
     }
 }
 
-/// The same fates where perhaps fewer clients play.
-pub(super) fn within(fates: &Fates, plan: &Plan) -> Fates {
-    let last = clients(plan).end.saturating_sub(1);
-    let mut within: Fates = fates.iter().map(|&(kind, victim)| (kind, victim.min(last))).collect();
+/// The same fates as of a plan where perhaps fewer clients play.
+pub(super) fn within(fates: &Fates, of: &Plan, plan: &Plan) -> Fates {
+    let (all, these) = (clients(of).end, clients(plan).end);
+    let same = |victim: usize| match victim.checked_sub(all) {
+        Some(server) => these + server,
+        None => victim.min(these.saturating_sub(1)),
+    };
+    let mut within: Fates = fates.iter().map(|&(kind, victim)| (kind, same(victim))).collect();
     within.dedup();
     within
 }
@@ -47,7 +55,7 @@ const fn kind(hazard: Hazard) -> Option<FateKind> {
     }
 }
 
-/// The processes that are clients: they come first.
+/// The processes that are clients: they come first, and whom they talk to after them.
 fn clients(plan: &Plan) -> std::ops::Range<usize> {
     0..plan.scenario.clients.iter().map(|role| role.count as usize).sum()
 }

@@ -71,7 +71,7 @@ pub(super) fn witnesses(
                 break;
             }
             Stand::with(&cast.applied(plan), root, surroundings, |stand, surroundings| {
-                stand.arena.ordain(&fates::within(&fates, stand.bench.plan));
+                stand.arena.ordain(&fates::within(&fates, plan, stand.bench.plan));
                 let limits = Limits { executions: SMALLER, deadline: Some(until) };
                 let (mut able, unable): (Vec<Sought<'_>>, _) = {
                     let mut can = stand.can_show(&all, limits, surroundings)?.into_iter();

@@ -23,7 +23,7 @@ use crate::process::{Nest, StateRoot};
 use crate::record::SharedMemory;
 use crate::stress::Surroundings;
 use crate::stress::execution::Stage;
-use crate::worker::{Control, EXECUTION, Layout, Opener, PartKind, Specification};
+use crate::worker::{Control, EXECUTION, Layout, Opener, PartKind, Specification, Strategies};
 
 /// How long a client may stay away from the gate.
 const HANG: Duration = Duration::from_secs(5);
@@ -45,11 +45,7 @@ impl Stand<'_, '_> {
         work: impl FnOnce(&mut Stand<'_, '_>, &mut Surroundings<'_>) -> Result<T, ArenaError>,
     ) -> Result<T, ArenaError> {
         let strategies = surroundings.strategies;
-        let needs_server = |name: &str| {
-            plan.scenario.program(name).is_none()
-                && strategies.built_in(name).is_some_and(|strategy| strategy.has_server())
-        };
-        let mut specification = Specification::new(plan.clone(), root.path().to_owned(), needs_server);
+        let mut specification = specification_of(plan, root.path().to_owned(), strategies);
         specification.gated = true;
         let open = |name: &str| {
             Opener::new(&specification, strategies, name, Via::File, Lifetime::Session)
@@ -155,6 +151,15 @@ impl Stand<'_, '_> {
         }
         Ok(Replayed { findings, steps, diverged })
     }
+}
+
+/// Who plays in a plan.
+pub(super) fn specification_of(plan: &Plan, root: PathBuf, strategies: &dyn Strategies) -> Specification {
+    let needs_server = |name: &str| {
+        plan.scenario.program(name).is_none()
+            && strategies.built_in(name).is_some_and(|strategy| strategy.has_server())
+    };
+    Specification::new(plan.clone(), root, needs_server)
 }
 
 /// Has this thread, and so the clients that it starts, run on one processor: a hand-over between two

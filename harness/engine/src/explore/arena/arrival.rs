@@ -131,6 +131,7 @@ impl Arena<'_> {
                 return self.answer(index, &notification, Answer::Errno(errno));
             }
         };
+        let call = self.as_socket_call(process, call);
         if self.concerns(process, &call) {
             // A close that gives nothing back, and a sync, are nobody else's business.
             let private = match &call {
@@ -153,6 +154,7 @@ impl Arena<'_> {
                 return self.answer(index, &notification, Answer::Continue);
             }
             self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
+            self.wait_for_message(index);
             return Ok(());
         }
         if self.ends_with_a_step(process, &call) {

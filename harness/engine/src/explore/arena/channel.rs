@@ -12,7 +12,7 @@ use super::Arena;
 use super::process::Process;
 use super::thread::{Pending, State};
 use super::told::Told;
-use crate::explore::gate::{Call, Wait};
+use crate::explore::gate::{Call, Form, Wait};
 
 impl Process {
     /// A copy of one of its descriptors.
@@ -44,7 +44,7 @@ impl Process {
 
     /// Whether a read or a write of this descriptor may wait: not on files, nor on descriptors that were
     /// told not to.
-    fn waits_on(&self, fd: i32) -> bool {
+    pub(super) fn waits_on(&self, fd: i32) -> bool {
         let Some(copy) = self.fetch_descriptor(fd) else { return false };
         // SAFETY: takes plain numbers.
         let flags = unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_GETFL) };
@@ -63,6 +63,25 @@ impl Arena<'_> {
             _ => return None,
         };
         self.processes[process].waits_on(fd).then(|| Wait::ready(fd, events))
+    }
+
+    /// Notes if a process waits for several things at a time of which one could come from another client.
+    pub(super) fn note_wait_beside_wires(&mut self, process: usize, wait: &Wait) {
+        let descriptors = &self.processes[process].descriptors;
+        let is_wire = |fd: i32| descriptors.get(fd).is_some_and(|file| file.socket.is_some());
+        let waits = match wait {
+            // Which descriptors an epoll looks after is not known.
+            Wait::Events { form: Form::Plain, .. } => {
+                descriptors.between(0, u32::MAX >> 1).into_iter().any(is_wire)
+            }
+            Wait::Events { sources, .. } => sources.iter().any(|(fd, _)| is_wire(*fd)),
+            _ => false,
+        };
+        if waits {
+            self.note_escape(
+                "a client waits at a socket of the state directory with poll, select or epoll, which is not followed",
+            );
+        }
     }
 
     /// Whether what a thread waits for is there.

@@ -113,6 +113,7 @@ impl Arena<'_> {
             | Call::ChangeMode { target: Target::Fd(fd), .. }
             | Call::Attribute { target: Target::Fd(fd), .. }
             | Call::SetTimes { target: Target::Fd(fd), .. } => *fd,
+            Call::Socket(call) => call.fd,
             _ => return,
         };
         if let Some(file) = self.processes[process].descriptors.get(fd) {

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::rc::Rc;
 
 use super::tree::Inode;
+use super::wires::Socket;
 
 /// An open file (POSIX: open file description), which several descriptors can share.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct OpenFile {
     pub name: String,
     /// A name for its offset that is the same in every execution.
     pub key: u64,
+    /// What it is where it is a socket.
+    pub socket: Option<Socket>,
 }
 
 impl OpenFile {

@@ -100,6 +100,7 @@ fn paths(call: &Call) -> [Option<&At>; 2] {
             Target::Path(at, _) => [Some(at), None],
             Target::Fd(_) => [None, None],
         },
+        Call::Socket(call) => [call.at(), None],
         _ => [None, None],
     }
 }

@@ -303,6 +303,8 @@ impl Arena<'_> {
         };
         let waits = |index: usize| match &self.threads[index].state {
             State::AtGate(Pending { call: Call::Lock { wait: true, .. }, .. }) => Some(ObjectKind::Lock),
+            // What a message brings hides nothing that came before it.
+            State::AtGate(Pending { call: Call::Socket(_), .. }) => None,
             State::AtGate(Pending { call, .. }) => {
                 Self::may_have_to_wait(call).then_some(ObjectKind::WriteGate)
             }

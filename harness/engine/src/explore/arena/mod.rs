@@ -26,12 +26,14 @@ mod perform;
 mod process;
 mod snapshot;
 mod stillness;
+mod supporting;
 mod thread;
 mod time;
 mod told;
 mod tree;
 mod turn;
 mod waits;
+mod wires;
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,7 +42,7 @@ use tearproof_core::object::Object as Protected;
 
 use crate::explore::access::Footprint;
 use crate::explore::system::ThreadId;
-use crate::worker::{Control, Specification};
+use crate::worker::{Control, PartKind, Specification};
 use fate::Fate;
 use locks::Locks;
 use nursery::Nursery;
@@ -48,6 +50,7 @@ use process::Process;
 use snapshot::Snapshot;
 use thread::{Pending, State, Thread};
 use tree::{Inode, Mismatch, Tree};
+use wires::Wires;
 
 pub use deed::{Act, Deed};
 pub use fate::{FateKind, process_of};
@@ -112,6 +115,9 @@ pub struct Arena<'s> {
     tree: Tree,
     snapshot: Snapshot,
     locks: Locks,
+    wires: Wires,
+    /// What the client whose step it is does itself.
+    unconfirmed: Option<perform::Unconfirmed>,
     /// Inodes that somebody is in the middle of writing.
     gates: Vec<(Inode, usize)>,
     /// How often an inode was cut off in this execution.
@@ -179,6 +185,8 @@ impl<'s> Arena<'s> {
             tree,
             snapshot,
             locks: Locks::default(),
+            wires: Wires::default(),
+            unconfirmed: None,
             gates: Vec::new(),
             cut: Vec::new(),
             time: time::VirtualTime::default(),
@@ -232,8 +240,10 @@ impl<'s> Arena<'s> {
     pub fn stuck(&self) -> Vec<u32> {
         let waits =
             |index: &usize| matches!(self.threads[*index].state, State::AtGate(_)) && !self.can_go(*index);
-        let waiting =
-            (0..self.threads.len()).filter(waits).map(|index| self.client_of(self.threads[index].id));
+        let serves =
+            |index: usize| self.specification.processes[self.client_index(index)].kind == PartKind::Server;
+        let playing = (0..self.threads.len()).filter(|&index| !serves(index));
+        let waiting = playing.filter(waits).map(|index| self.client_of(self.threads[index].id));
         waiting.filter(|client| *client > 0).collect()
     }
 

@@ -227,6 +227,9 @@ impl Arena<'_> {
             State::AtGate(Pending { call: Call::Futex { .. } | Call::Wait(_), .. }) => {
                 self.threads[index].nap.timed
             }
+            State::AtGate(Pending { call: Call::Socket(call), .. }) => {
+                self.threads[index].nap.timed && self.has_no_message(self.threads[index].process, call)
+            }
             _ => false,
         }
     }
@@ -237,6 +240,7 @@ impl Arena<'_> {
             Call::Sleep { .. } => !self.may_wake(index),
             Call::Futex { .. } => self.threads[index].nap.timed && !self.may_wake(index),
             Call::Wait(_) => true,
+            Call::Socket(call) => self.has_no_message(self.threads[index].process, call),
             _ => false,
         }
     }

@@ -18,7 +18,7 @@ use crate::explore::system::ThreadId;
 use crate::explore::watchdog::Watchdog;
 use crate::process::{Executable, Interrupt, Nest};
 use crate::record::{Drain, SharedMemory, ring_at};
-use crate::worker::{Control, Specification};
+use crate::worker::{Control, PartKind, Specification};
 
 /// What the arena needs to start processes.
 pub struct Launch<'s> {
@@ -221,10 +221,15 @@ impl Arena<'_> {
         let line = self.control.process(index);
         line.gate().store(0, Ordering::SeqCst);
         let part = &self.specification.processes[index];
+        // A client that has just begun waits for the next execution; others may have something to do in this one.
+        let known = match part.kind {
+            PartKind::Client(_) => self.generation,
+            _ => self.generation.wrapping_sub(1),
+        };
         for thread in 0..part.threads {
             let number = part.first_thread + thread;
             self.control.thread(number).client().store(number as u32 + 1, Ordering::SeqCst);
-            self.control.thread(number).go().store(self.generation, Ordering::SeqCst);
+            self.control.thread(number).go().store(known, Ordering::SeqCst);
         }
         let mut child = self.nursery.bear(index, &self.launch, &self.control)?;
         let (listener, memory) = self.fetch(index, &mut child)?;

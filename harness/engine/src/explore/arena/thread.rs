@@ -66,6 +66,7 @@ impl Arena<'_> {
             }
             Call::Sleep { .. } => self.may_wake(index),
             Call::Futex { .. } => self.may_wake(index),
+            Call::Socket(call) => !self.has_no_message(thread.process, call),
             // It is let go on as soon as that is there.
             Call::Wait(_) => false,
             call if !self.gates.is_empty() && pending.half.is_none() => {

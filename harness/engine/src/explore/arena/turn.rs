@@ -8,7 +8,7 @@ use super::perform::{Effect, Ending};
 use super::stillness::STILLNESS;
 use super::thread::{Pending, State};
 use super::tree::digest;
-use super::{Arena, ArenaError, STEPS_MAX, nap, process_of};
+use super::{Arena, ArenaError, STEPS_MAX, nap};
 use crate::explore::access::{Access, Footprint, Mode, Object};
 use crate::explore::gate::{Answer, Call, Notification};
 use crate::explore::system::{Step, System, ThreadId, Threads, Waiting};
@@ -26,6 +26,7 @@ impl System for Arena<'_> {
         self.steps = 0;
         self.files = 0;
         self.locks.clear();
+        self.wires.clear();
         self.gates.clear();
         self.cut.clear();
         self.time.clear();
@@ -46,6 +47,7 @@ impl System for Arena<'_> {
         for process in &mut self.processes {
             (process.born, process.grew) = (0, false);
         }
+        self.begin_servers()?;
         if let Some(holder) = self.holder {
             self.prepares = true;
             let held = self.have_it_held(holder);
@@ -154,6 +156,7 @@ impl System for Arena<'_> {
                 self.note(id, part, &call, returned);
                 self.answer(index, &notification, answer)?;
                 self.settle(client)?;
+                self.confirm()?;
             }
             Ending::Loose(file) => {
                 let done = self.hand_over_loose(process, notification.id, &file)?;
@@ -210,55 +213,6 @@ impl Arena<'_> {
         let signature = digest(&("end", id.0, &footprint[..]));
         let (potential, follows) = (SmallVec::new(), Threads::new());
         Ok(Step { thread: id, footprint, potential, signature, yields: false, follows })
-    }
-
-    /// Runs a client's part alone, from its parking place to its parking place.
-    ///
-    /// # Errors
-    /// When it does not get there.
-    pub fn run_alone(&mut self, process: usize) -> Result<(), ArenaError> {
-        self.release(process)?;
-        let mut enabled = Vec::new();
-        loop {
-            self.enabled(&mut enabled)?;
-            let own = |id: &&ThreadId| process_of(**id) == process;
-            // Who holds the lock may have a heartbeat.
-            let holds = |id: &&ThreadId| Some(process_of(**id)) == self.holder;
-            match enabled.iter().find(own).or_else(|| enabled.iter().find(holds)) {
-                Some(&thread) => drop(self.step(thread)?),
-                None => break,
-            }
-        }
-        if self.threads_of(process).all(|index| self.is_idle(index)) {
-            return Ok(());
-        }
-        // It waits for what nobody will bring: that is its outcome.
-        self.respawn(process)
-    }
-
-    /// Has a new process take the lock, and keep it while the execution goes on.
-    fn have_it_held(&mut self, holder: usize) -> Result<(), ArenaError> {
-        self.respawn(holder)?;
-        // A process that has just begun waits for the next one.
-        self.generation += 1;
-        self.release(holder)?;
-        let mut enabled = Vec::new();
-        let is_done =
-            |arena: &Self| arena.threads_of(holder).next().is_some_and(|main| arena.is_parked(main));
-        while !is_done(self) {
-            self.enabled(&mut enabled)?;
-            let own = enabled.iter().find(|id| process_of(**id) == holder);
-            let Some(&thread) = own else {
-                return Err(ArenaError::Client(
-                    "who is to hold the lock beforehand cannot have it".to_owned(),
-                ));
-            };
-            self.step(thread)?;
-        }
-        if let Some(deeds) = &mut self.deeds {
-            deeds.clear();
-        }
-        Ok(())
     }
 
     /// Brings whoever is in the middle of something to an end.

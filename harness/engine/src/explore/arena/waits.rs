@@ -58,6 +58,12 @@ impl Arena<'_> {
             Call::Spawn { flags } => self.expect_birth(index, &notification, flags),
             Call::Execute => self.execute(index, &notification),
             Call::Wait(wait) => self.wait_for(index, notification, wait),
+            Call::Socket(call) => match call.wait() {
+                Some(wait) if self.processes[process].waits_on(call.fd) => {
+                    self.wait_for(index, notification, wait)
+                }
+                _ => self.stir(index, &notification),
+            },
             Call::Read { .. } | Call::Write { .. } => match self.waits_on_channel(process, &call) {
                 Some(wait) => self.wait_for(index, notification, wait),
                 None => self.stir(index, &notification),
@@ -93,6 +99,7 @@ impl Arena<'_> {
 
     /// A call that waits for a pipe, a socket, a child or a signal.
     fn wait_for(&mut self, index: usize, notification: Notification, wait: Wait) -> Result<(), ArenaError> {
+        self.note_wait_beside_wires(self.threads[index].process, &wait);
         if self.has_come(index, &wait) {
             return self.stir(index, &notification);
         }
@@ -218,6 +225,8 @@ impl Arena<'_> {
                 let object = perform::lock_object(file.inode, *kind == LockKind::Flock);
                 waiting.footprint.push(Access { object, mode });
             }
+        } else if let Call::Socket(call) = call {
+            waiting.footprint.extend(self.awaited_message(thread.process, call));
         } else if let Some(inode) = self.writes_to(thread.process, call) {
             if let Call::Open { at, .. }
             | Call::Truncate { target: Target::Path(at, _), .. }
@@ -248,6 +257,7 @@ impl Arena<'_> {
         match call {
             Call::Open { flags, .. } => flags & libc::O_TRUNC != 0,
             Call::Lock { wait, .. } => *wait,
+            Call::Socket(call) => call.wait().is_some(),
             Call::Futex { .. }
             | Call::Wait(_)
             | Call::Sleep { .. }

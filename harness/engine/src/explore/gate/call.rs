@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::socket::SocketCall;
 use super::wait::Wait;
 
 /// A path, and the directory that it is relative to: a descriptor, or `AT_FDCWD`.
@@ -230,6 +231,8 @@ pub enum Call {
     Execute,
     /// For a pipe, a socket, a child, or a signal.
     Wait(Wait),
+    /// On a socket.
+    Socket(SocketCall),
     /// Random bytes.
     Random {
         buffer: u64,

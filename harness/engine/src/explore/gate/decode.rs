@@ -10,6 +10,7 @@ use smallvec::{SmallVec, smallvec};
 use super::call::{At, Call, LockKind, LockRequest, Span, StatForm, Target};
 use super::listener::Notification;
 use super::memory::ClientMemory;
+use super::socket::SocketCall;
 use super::wait::Wait;
 
 const AT_FDCWD: i32 = libc::AT_FDCWD;
@@ -186,10 +187,15 @@ impl Call {
             libc::SYS_getrandom => Self::Random { buffer: a[0], length: a[1] },
             libc::SYS_tgkill => Self::ThreadKill { pid: int(0), tid: int(1), signal: int(2) },
             libc::SYS_kill => Self::Kill { pid: int(0), signal: int(1) },
-            number => match Wait::decode(notification, memory)? {
-                Some(wait) => Self::Wait(wait),
-                None => Self::decode_old(number, notification, memory)?,
-            },
+            number => {
+                if let Some(call) = SocketCall::decode(notification, memory)? {
+                    return Ok(Self::Socket(call));
+                }
+                match Wait::decode(notification, memory)? {
+                    Some(wait) => Self::Wait(wait),
+                    None => Self::decode_old(number, notification, memory)?,
+                }
+            }
         })
     }
 

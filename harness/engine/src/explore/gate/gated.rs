@@ -122,9 +122,14 @@ const UNCOMMON: &[libc::c_long] = &[
 ];
 
 /// What `ioctl` is mostly asked, and says nothing of the bytes of a file: whether it is a terminal,
-/// and to be closed on exec.
-pub(super) const HARMLESS_REQUESTS: [u32; 4] =
-    [libc::TCGETS as u32, libc::TIOCGWINSZ as u32, libc::FIOCLEX as u32, libc::FIONCLEX as u32];
+/// to be closed on exec, and to wait.
+pub(super) const HARMLESS_REQUESTS: [u32; 5] = [
+    libc::TCGETS as u32,
+    libc::TIOCGWINSZ as u32,
+    libc::FIOCLEX as u32,
+    libc::FIONCLEX as u32,
+    libc::FIONBIO as u32,
+];
 
 /// Calls that wait, or end a wait.
 const WAITS: &[libc::c_long] = &[
@@ -145,6 +150,7 @@ const WAITS: &[libc::c_long] = &[
     libc::SYS_recvmsg,
     libc::SYS_shutdown,
     libc::SYS_bind,
+    libc::SYS_listen,
     libc::SYS_wait4,
     libc::SYS_waitid,
     libc::SYS_rt_sigsuspend,

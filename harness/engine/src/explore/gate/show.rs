@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::call::{At, Call, LockKind, LockRequest, Target};
+use super::socket::SocketAct;
 use super::wait::Wait;
 
 /// A call on a file of this name.
@@ -121,6 +122,20 @@ impl fmt::Display for Shown<'_> {
             Call::Wait(Wait::Child { .. }) => write!(out, "wait for a child"),
             Call::Wait(Wait::Signal { .. }) => write!(out, "wait for a signal"),
             Call::Wait(Wait::Events { .. }) => write!(out, "wait for a pipe or socket"),
+            Call::Socket(call) => match &call.act {
+                SocketAct::Bind { at: Some(at) } => write!(out, "bind({})", name(at)),
+                SocketAct::Bind { at: None } => write!(out, "bind"),
+                SocketAct::Connect { at: Some(at) } => write!(out, "connect({})", name(at)),
+                SocketAct::Connect { at: None } => write!(out, "connect"),
+                SocketAct::Listen => write!(out, "listen({file})"),
+                SocketAct::Accept { .. } => write!(out, "accept({file})"),
+                SocketAct::Send { from, .. } => {
+                    let bytes: usize = from.iter().map(|span| span.length).sum();
+                    write!(out, "send({file}, {bytes} bytes)")
+                }
+                SocketAct::Receive { .. } => write!(out, "receive({file})"),
+                SocketAct::Shutdown { .. } => write!(out, "shutdown({file})"),
+            },
             Call::Random { length, .. } => write!(out, "{length} random bytes"),
             Call::ThreadKill { pid, tid, signal } => write!(out, "tgkill({pid}, {tid}, {signal})"),
             Call::Kill { pid, signal } => write!(out, "kill({pid}, {signal})"),

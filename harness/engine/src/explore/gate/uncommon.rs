@@ -72,8 +72,6 @@ impl Uncommon {
             libc::SYS_name_to_handle_at => on("name_to_handle_at", smallvec![path(a[0] as i32, a[1])?]),
             libc::SYS_inotify_add_watch => on("inotify_add_watch", smallvec![path(libc::AT_FDCWD, a[1])?]),
             libc::SYS_fanotify_mark => on("fanotify_mark", smallvec![path(a[3] as i32, a[4])?]),
-            libc::SYS_bind => on("bind", socket(memory, a[1], a[2])?),
-            libc::SYS_connect => on("connect", socket(memory, a[1], a[2])?),
             libc::SYS_sendmsg => on("a message with descriptors", passed(memory, a[1])?),
             libc::SYS_close_range if a[2] & CLOSE_RANGE_UNSHARE != 0 => anyhow("close_range (unshare)"),
             libc::SYS_unshare if a[0] as i32 & APART != 0 => anyhow("unshare"),
@@ -98,22 +96,6 @@ impl Uncommon {
 
 /// What a thread must share with the others of its process.
 const APART: i32 = libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_NEWNS;
-
-/// The path of a socket in the file system, if the address has one.
-fn socket(memory: &ClientMemory, address: u64, length: u64) -> io::Result<SmallVec<[Target; 2]>> {
-    let mut bytes = [0; size_of::<libc::sockaddr_un>()];
-    let length = bytes.len().min(length as usize);
-    if address == 0 || length <= 2 {
-        return Ok(SmallVec::new());
-    }
-    memory.read(address, &mut bytes[..length])?;
-    // A name that begins with a zero byte is not in the file system.
-    if u16::from_ne_bytes([bytes[0], bytes[1]]) != libc::AF_UNIX as u16 || bytes[2] == 0 {
-        return Ok(SmallVec::new());
-    }
-    let path = bytes[2..length].split(|byte| *byte == 0).next().unwrap_or_default().to_vec();
-    Ok(smallvec![Target::Path(At { directory: libc::AT_FDCWD, path }, true)])
-}
 
 /// The descriptors that a message carries to another process.
 fn passed(memory: &ClientMemory, address: u64) -> io::Result<SmallVec<[Target; 2]>> {

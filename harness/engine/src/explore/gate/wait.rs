@@ -98,11 +98,6 @@ impl Wait {
             libc::SYS_pselect6 => Self::select(memory, fd, [a[1], a[2], a[3]], timespec(a[4])?)?,
             libc::SYS_epoll_pwait => Self::epoll(fd, milliseconds(a[3])),
             libc::SYS_epoll_pwait2 => Self::epoll(fd, timespec(a[3])?),
-            libc::SYS_accept | libc::SYS_accept4 => Self::ready(fd, libc::POLLIN),
-            libc::SYS_recvfrom if a[3] as i32 & libc::MSG_DONTWAIT == 0 => Self::ready(fd, libc::POLLIN),
-            libc::SYS_recvmsg if a[2] as i32 & libc::MSG_DONTWAIT == 0 => Self::ready(fd, libc::POLLIN),
-            libc::SYS_sendto if a[3] as i32 & libc::MSG_DONTWAIT == 0 => Self::ready(fd, libc::POLLOUT),
-            libc::SYS_sendmsg if a[2] as i32 & libc::MSG_DONTWAIT == 0 => Self::ready(fd, libc::POLLOUT),
             libc::SYS_wait4 if a[2] as i32 & libc::WNOHANG == 0 => Self::Child { pid: fd, pidfd: None },
             libc::SYS_waitid if a[3] as i32 & libc::WNOHANG == 0 => match a[0] as u32 {
                 libc::P_PID => Self::Child { pid: a[1] as i32, pidfd: None },

@@ -1,12 +1,13 @@
 //! What each call does, one step at a time: the supervisor does it in the client's place and notes
 //! what it touched.
 //!
-//! Not covered: locks of the kernel that nobody can observe, and sockets ([`super::waits`]).
+//! Not covered: locks of the kernel that nobody can observe.
 
 mod advisory;
 mod names;
 mod open;
 mod path;
+mod socket;
 mod status;
 mod transfer;
 
@@ -25,6 +26,7 @@ use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potent
 use crate::explore::gate::{Answer, Call};
 
 pub(super) use advisory::lock_object;
+pub(super) use socket::Unconfirmed;
 use transfer::offset_of;
 
 const PAGE: u64 = 4096;
@@ -205,8 +207,13 @@ impl Arena<'_> {
                 self.processes[process].directory = inode;
                 Ok(Effect::answer(footprint, Answer::Continue))
             }
-            Call::Other { number, .. } => {
-                self.note_other(*number);
+            Call::Socket(call) => self.socket(thread, call),
+            Call::Other { number, fd } => {
+                let file = fd.and_then(|fd| self.processes[process].descriptors.get(fd));
+                // Whether a socket waits is asked when it matters.
+                if *number != libc::SYS_fcntl || file.is_none_or(|file| file.socket.is_none()) {
+                    self.note_other(*number);
+                }
                 Ok(Effect::answer(Footprint::new(), Answer::Continue))
             }
             other => Err(ArenaError::Confused(format!("{other:?} was taken for a call on a file"))),

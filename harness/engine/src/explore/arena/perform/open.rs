@@ -143,6 +143,7 @@ impl Arena<'_> {
                     .into_owned()
             },
             key,
+            socket: None,
         });
         let close_on_exec = flags & libc::O_CLOEXEC != 0;
         Ok(Effect {
@@ -182,14 +183,13 @@ impl Arena<'_> {
         Ok(Effect { footprint, potential: SmallVec::new(), ending, yields: false })
     }
 
-    /// Whether closing these descriptors gives a lock back.
+    /// Whether closing these descriptors gives a lock back, or lets somebody know who talks with it.
     pub(in crate::explore::arena) fn gives_back(&self, process: usize, fds: &[i32]) -> bool {
         let open = |fd: &i32| self.processes[process].descriptors.get(*fd);
-        !self.locks.is_empty()
-            && fds.iter().filter_map(open).any(|file| {
-                let owners = [Owner::Process(process as u32), Owner::OpenFile(file.number)];
-                self.locks.any_of(file.inode, owners)
-            })
+        fds.iter().filter_map(open).any(|file| {
+            let owners = [Owner::Process(process as u32), Owner::OpenFile(file.number)];
+            file.socket.is_some() || !self.locks.is_empty() && self.locks.any_of(file.inode, owners)
+        })
     }
 
     /// Forgets descriptors that the client closes, and the locks that go with them.
@@ -217,7 +217,11 @@ impl Arena<'_> {
         }
         let (number, inode) = (file.number, file.inode);
         if let Some(file) = Rc::into_inner(file) {
+            let socket = file.socket;
             drop(file);
+            if let Some(socket) = socket {
+                self.wires.close(socket, footprint);
+            }
             dropped.extend(self.locks.drop_of(Owner::OpenFile(number), Some(inode)));
         }
         for (inode, flock, exclusive) in dropped {

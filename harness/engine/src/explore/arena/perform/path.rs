@@ -13,7 +13,7 @@ use super::{access, c_path};
 use crate::explore::access::{Footprint, Mode, ObjectKind, Potential};
 use crate::explore::arena::Arena;
 use crate::explore::arena::tree::{Destination, Inode, Kind, Place, inside};
-use crate::explore::gate::{At, Call, Target};
+use crate::explore::gate::{At, Call, SocketAct, Target};
 
 impl Arena<'_> {
     /// Where a path of a process begins: in the tree, or elsewhere.
@@ -75,6 +75,11 @@ impl Arena<'_> {
             | Call::Attribute { target: what, .. }
             | Call::ChangeDirectory { target: what } => target(what),
             Call::Other { fd, .. } => fd.is_some_and(open),
+            Call::Socket(call) => match (&call.act, call.at()) {
+                (_, Some(at)) => path(at),
+                (SocketAct::Bind { .. } | SocketAct::Connect { .. }, None) => false,
+                _ => open(call.fd),
+            },
             Call::Futex { .. }
             | Call::Sleep { .. }
             | Call::Yield
