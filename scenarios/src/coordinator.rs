@@ -33,11 +33,25 @@ use crate::temp_name::TempNames;
 use crate::temp_rename::write_file_atomic;
 
 /// Strategy `coordinator`.
-pub(crate) static COORDINATOR: Coordinator = Coordinator;
+pub(crate) static COORDINATOR: Coordinator = Coordinator { info: &COORDINATOR_INFO, habit: Habit::Sound };
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Coordinator;
+pub(crate) struct Coordinator {
+    pub info: &'static StrategyInfo,
+    pub habit: Habit,
+}
+
+/// What an owner and its clients do, rightly or wrongly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Habit {
+    /// The owner makes changes, and acknowledges what is in the file.
+    Sound,
+    /// The owner acknowledges a change, and then writes it down.
+    AnswersFirst,
+    /// Clients get the document, change it, and have the owner write it down.
+    ClientsChange,
+}
 
 static COORDINATOR_INFO: StrategyInfo = StrategyInfo {
     name: "coordinator",
@@ -109,6 +123,7 @@ fn receive(mut stream: &UnixStream) -> std::io::Result<(u8, Vec<u8>)> {
 
 /// What the owner holds in memory: the document as it is in the file.
 struct Owned {
+    habit: Habit,
     names: TempNames,
     document: Option<Vec<u8>>,
 }
@@ -118,18 +133,31 @@ impl Owned {
     fn converse(&mut self, stream: &UnixStream, at: &ClientContext) -> std::io::Result<()> {
         stream.set_read_timeout(Some(at.patience))?;
         let (kind, body) = receive(stream)?;
-        let (kind, body) = self.answer(at, kind, &body);
-        send(stream, kind, &body)
+        let (status, answer) = match kind {
+            READ => match &self.document {
+                Some(document) => (DONE, &document[..]),
+                None => (ABSENT, &[][..]),
+            },
+            _ => {
+                let changed = self.changed(at, kind, &body);
+                if self.habit == Habit::AnswersFirst && changed.is_ok() {
+                    send(stream, DONE, &[])?;
+                }
+                let (status, text) = match changed.and_then(|document| self.replace(at, document)) {
+                    _ if self.habit == Habit::AnswersFirst => return Ok(()),
+                    Ok(()) => (DONE, String::new()),
+                    Err(error @ StrategyError::Unknown { .. }) => (UNKNOWN, error.to_string()),
+                    Err(error) => (FAILED, error.to_string()),
+                };
+                return send(stream, status, text.as_bytes());
+            }
+        };
+        send(stream, status, answer)
     }
 
-    fn answer(&mut self, at: &ClientContext, kind: u8, body: &[u8]) -> (u8, Vec<u8>) {
-        let changed = match kind {
-            READ => {
-                return match &self.document {
-                    Some(document) => (DONE, document.clone()),
-                    None => (ABSENT, Vec::new()),
-                };
-            }
+    /// The document as a request wants it.
+    fn changed(&self, at: &ClientContext, kind: u8, body: &[u8]) -> Result<Vec<u8>, StrategyError> {
+        match kind {
             WRITE => Ok(body.to_vec()),
             UPDATE => {
                 let found = if self.document.is_some() { Found::Present } else { Found::Absent };
@@ -141,11 +169,6 @@ impl Owned {
                 )
             }
             _ => Err(StrategyError::failed("the owner does not know this request")),
-        };
-        match changed.and_then(|document| self.replace(at, document)) {
-            Ok(()) => (DONE, Vec::new()),
-            Err(error @ StrategyError::Unknown { .. }) => (UNKNOWN, error.to_string().into_bytes()),
-            Err(error) => (FAILED, error.to_string().into_bytes()),
         }
     }
 
@@ -161,7 +184,7 @@ impl Owned {
 
 impl Strategy for Coordinator {
     fn info(&self) -> &'static StrategyInfo {
-        &COORDINATOR_INFO
+        self.info
     }
 
     fn prepare(&self, context: &ClientContext, document: Option<&[u8]>) -> Result<(), StrategyError> {
@@ -169,7 +192,7 @@ impl Strategy for Coordinator {
     }
 
     fn client(&self, context: &ClientContext) -> Result<Box<dyn Client>, StrategyError> {
-        Ok(Box::new(Asker { at: context.clone(), address: Address::of(context)? }))
+        Ok(Box::new(Asker { at: context.clone(), address: Address::of(context)?, habit: self.habit }))
     }
 
     fn has_server(&self) -> bool {
@@ -188,7 +211,7 @@ impl Strategy for Coordinator {
         let mut document = Vec::new();
         let found = read_plainly(context, &mut document)?;
         let document = (found == Found::Present).then_some(document);
-        let mut owned = Owned { names: TempNames::default(), document };
+        let mut owned = Owned { habit: self.habit, names: TempNames::default(), document };
 
         let address = Address::of(context)?;
         // The socket of an owner that died is still there, and leads to nobody.
@@ -230,6 +253,7 @@ impl Strategy for Coordinator {
 struct Asker {
     at: ClientContext,
     address: Address,
+    habit: Habit,
 }
 
 impl Asker {
@@ -273,6 +297,12 @@ impl Client for Asker {
     }
 
     fn update(&mut self, element: &str) -> Result<(), StrategyError> {
+        if self.habit == Habit::ClientsChange {
+            let mut document = Vec::new();
+            let found = self.ask(READ, &[], &mut document)?;
+            let document = with_element(&self.at, found, &document, element)?;
+            return self.ask(WRITE, &document, &mut Vec::new()).map(drop);
+        }
         self.ask(UPDATE, element.as_bytes(), &mut Vec::new()).map(drop)
     }
 }

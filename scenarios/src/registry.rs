@@ -39,6 +39,8 @@ static STATE: &[&dyn Strategy] = &[
     &cas::CAS_VERSIONED_LINK,
     &per_process::PER_PROCESS_FILES,
     &coordinator::COORDINATOR,
+    &broken::coordinator::COORDINATOR_READ_WRITE,
+    &broken::coordinator::COORDINATOR_ACK_FIRST,
     &append_log::APPEND_LOG,
     &append_log::APPEND_FSYNC,
     &broken::append::APPEND_SEEK,

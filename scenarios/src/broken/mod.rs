@@ -2,6 +2,7 @@
 
 pub(crate) mod append;
 pub(crate) mod cas;
+pub(crate) mod coordinator;
 pub(crate) mod fallback;
 pub(crate) mod flock;
 pub(crate) mod in_place;
