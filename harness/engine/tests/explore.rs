@@ -15,9 +15,13 @@ use std::time::Duration;
 
 use proptest::strategy::{Strategy as _, ValueTree};
 use proptest::test_runner::TestRunner;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
+};
 use tearproof_core::claim::Hazard;
 use tearproof_core::document::Format;
 use tearproof_core::object::{Object, Operation};
@@ -188,6 +192,45 @@ impl Player {
                 let pid = text.parse().ok().and_then(rustix::process::Pid::from_raw).ok_or(Errno::INVAL)?;
                 return rustix::process::test_kill_process(pid).map(done);
             }
+            b'L' => {
+                let socket = stream_socket()?;
+                // As those do it whose directory has too long a name.
+                let dir = rustix::fs::open(&self.dir, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+                let address = format!("/proc/self/fd/{}/f{one}", dir.as_raw_fd());
+                rustix::net::bind(&socket, &SocketAddrUnix::new(address)?)?;
+                rustix::net::listen(&socket, 8)?;
+                files[one] = Some(socket);
+            }
+            b'C' => {
+                let socket = stream_socket()?;
+                rustix::net::connect(&socket, &SocketAddrUnix::new(path(one))?)?;
+                files[other] = Some(socket);
+            }
+            b'A' => {
+                let Some(fd) = &files[one] else { return Err(Errno::BADF) };
+                files[other] = Some(rustix::net::accept_with(fd, SocketFlags::CLOEXEC)?);
+            }
+            b'M' => {
+                let Some(fd) = &files[one] else { return Err(Errno::BADF) };
+                let text = format!("m{}", self.client);
+                return rustix::net::send(fd, text.as_bytes(), SendFlags::NOSIGNAL).map(|sent| sent.to_string());
+            }
+            // As much as there is; as much as is in one message; what is there without waiting; or in some time.
+            b'G' | b'g' | b'H' | b'Q' => {
+                let Some(fd) = &files[one] else { return Err(Errno::BADF) };
+                if call.starts_with('Q') {
+                    set_socket_timeout(fd, Timeout::Recv, Some(Duration::from_millis(5)))?;
+                }
+                let flags = if call.starts_with('H') { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
+                let mut buffer = [0; 16];
+                let room = if call.starts_with('g') { 2 } else { 16 };
+                let (read, _) = rustix::net::recv(fd, &mut buffer[..room], flags)?;
+                return Ok(String::from_utf8_lossy(&buffer[..read]).into_owned());
+            }
+            b'h' => {
+                let Some(fd) = &files[one] else { return Err(Errno::BADF) };
+                return rustix::net::shutdown(fd, Shutdown::Write).map(done);
+            }
             b'F' => return flock(FlockOperation::LockExclusive).map(done),
             b'S' => return flock(FlockOperation::LockShared).map(done),
             b'T' => return flock(FlockOperation::NonBlockingLockExclusive).map(done),
@@ -196,6 +239,10 @@ impl Player {
         }
         Ok("ok".to_owned())
     }
+}
+
+fn stream_socket() -> Result<OwnedFd, Errno> {
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
 }
 
 struct Scripts;
@@ -437,6 +484,50 @@ fn families_come_to_the_same_outcomes() {
     }
 }
 
+/// A message is waited for as a lock is; whoever asks for more than is there, or looks without waiting, depends on
+/// what others send, and nobody else does.
+fn clients_that_talk_come_to_the_same_outcomes() {
+    for script in [
+        "L2 A23 G3|C23 M3",
+        "L2 A23 G3 M3|C23 M3 M3 g3",
+        "L2 A23 g3 g3|C23 M3 M3",
+        "L2 A23 H3 H3|C23 M3",
+        "L2 A23 Q3 Q3|C23 M3",
+        "L2 A23 Q3 g3|C23 D5 M3",
+        "L2 A23 M3 c3|C23 c3",
+        "L2 A23 c3|C23 M3 G3",
+        "L2 c2|C23 G3",
+        "L2 A23 G3 A23 G3|C23 M3|C23 M3",
+        "L2 A23 G3 G3|C23 M3 h3 G3",
+        "L2 u2 A23 g3|C23 M3 s2",
+        "L2 A23 g3 x1|C23 M3 e1|d1 e1",
+    ] {
+        let (raw, reduced, classes) = compare(script, Hazard::Concurrency, 60_000).expect("few");
+        println!("  {script}: {raw} raw executions, {classes} classes, {reduced} run");
+        assert!(reduced * 10 <= classes * 15, "{script}");
+    }
+    for (script, hazard) in [
+        ("L2 A23 G3 M3|C23 M3 G3", Hazard::Kill),
+        ("L2 A23 x1 G3|C23 M3", Hazard::Kill),
+        ("L2 A23 Q3|C23 d3 M3", Hazard::Pause),
+    ] {
+        let (raw, reduced, classes) = compare(script, hazard, 60_000).expect("few");
+        println!("  {script} ({hazard}): {raw} raw executions, {classes} classes, {reduced} run");
+    }
+    // What is sent before anybody looks is looked at in one way, and what is sent meanwhile in two.
+    let outcomes = |script| run(script, Hazard::Concurrency, Reduction::Optimal, 60_000).expect("few").outcomes;
+    let first = |outcome: &String| outcome.contains("1: L2=ok A23=ok G3=m2m2");
+    assert!(outcomes("L2 A23 G3|C23 M3 M3").iter().any(first));
+    assert!(!outcomes("L2 A23 g3|C23 M3 M3").iter().any(first));
+}
+
+fn generated_programs_that_talk_come_to_the_same_outcomes() {
+    let calls = ["M3", "G3", "g3", "H3", "Q3", "h3", "c3", "u2", "e2", "d1"];
+    for (hazard, raw_max) in [(Hazard::Concurrency, RAW_MAX), (Hazard::Kill, 400)] {
+        generated_after(["L2 A23", "C23"], hazard, &calls, 30, raw_max);
+    }
+}
+
 fn generated_programs_come_to_the_same_outcomes() {
     let files = [
         "n0", "o0", "x2", "t0", "a0", "p0", "w0", "r0", "c0", "m02", "m20", "m01", "l02", "u0", "u2", "k2",
@@ -455,16 +546,30 @@ fn generated_programs_that_sleep_are_killed_and_are_suspended_come_to_the_same_o
 
 /// Holds so many programs of these calls to brute force, unless they have too many executions.
 fn generated(hazard: Hazard, calls: &[&'static str], cases: usize, raw_max: u64) {
+    generated_after(["o0", "o0"], hazard, calls, cases, raw_max);
+}
+
+/// The same with calls that come first, of the first client and of the others.
+fn generated_after(
+    begin: [&str; 2],
+    hazard: Hazard,
+    calls: &[&'static str],
+    cases: usize,
+    raw_max: u64,
+) {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(cases);
     let call = proptest::sample::select(calls.to_vec());
-    let opened = |calls: Vec<&str>| format!("o0 {}", calls.join(" "));
+    let opened = |calls: Vec<&str>| calls.join(" ");
     let two = proptest::collection::vec(proptest::collection::vec(call.clone(), 1..=3).prop_map(opened), 2);
     let three = proptest::collection::vec(proptest::collection::vec(call, 1..=1).prop_map(opened), 3);
     let mut runner = TestRunner::deterministic();
     let (mut raw, mut reduced, mut classes, mut skipped) = (0, 0, 0, 0);
     for case in 0..cases {
         let programs = if case % 2 == 0 { two.new_tree(&mut runner) } else { three.new_tree(&mut runner) };
-        let script = programs.expect("programs").current().join("|");
+        let programs = programs.expect("programs").current();
+        let first = |at: usize| begin[at.min(1)];
+        let programs = programs.iter().enumerate().map(|(at, calls)| format!("{} {calls}", first(at)));
+        let script = programs.collect::<Vec<_>>().join("|");
         let Some(counts) = compare(&script, hazard, raw_max) else {
             skipped += 1;
             continue;
@@ -504,7 +609,7 @@ fn main() -> ExitCode {
         }
         _ => {}
     }
-    let tests: [(&str, fn()); 7] = [
+    let tests: [(&str, fn()); 9] = [
         ("locks_files_and_names_in_small_programs", locks_files_and_names_in_small_programs),
         (
             "clients_that_are_killed_or_suspended_come_to_the_same_outcomes",
@@ -513,6 +618,11 @@ fn main() -> ExitCode {
         (
             "a_writer_that_is_killed_between_two_pages_leaves_the_first",
             a_writer_that_is_killed_between_two_pages_leaves_the_first,
+        ),
+        ("clients_that_talk_come_to_the_same_outcomes", clients_that_talk_come_to_the_same_outcomes),
+        (
+            "generated_programs_that_talk_come_to_the_same_outcomes",
+            generated_programs_that_talk_come_to_the_same_outcomes,
         ),
         ("families_come_to_the_same_outcomes", families_come_to_the_same_outcomes),
         ("generated_programs_come_to_the_same_outcomes", generated_programs_come_to_the_same_outcomes),

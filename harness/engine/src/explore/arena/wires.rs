@@ -2,8 +2,8 @@
 //!
 //! Whether somebody has to wait for a message must be known without asking, and what a message has to do with
 //! others, too: each thing that is sent, and each attempt to connect, is an object of its own, which whoever
-//! receives it comes after ([`Mode::Release`], [`Mode::Acquire`]). A message that is not there is read by who
-//! gets less than he has asked for. So to send something while something else is still unread is independent
+//! receives it first comes after ([`Mode::Release`], [`Mode::Acquire`]). What comes along with that, or would have,
+//! had it been there, is read by who asks for more; that nothing more comes is another object. So to send something while something else is still unread is independent
 //! of whoever reads that. Who sends in one direction, and who receives, are ordered among themselves.
 //!
 //! The kernel carries the bytes; what it answers is compared with what is known here.
@@ -68,7 +68,7 @@ impl<T> Flow<T> {
         if !self.ended {
             self.ended = true;
             footprint.push(Access { object: self.object("tail"), mode: Mode::Write });
-            footprint.push(Access { object: self.thing(self.sent), mode: Mode::Release });
+            footprint.push(Access { object: self.object("end"), mode: Mode::Release });
         }
     }
 
@@ -76,9 +76,10 @@ impl<T> Flow<T> {
         self.ended || !self.unread.is_empty()
     }
 
-    /// What whoever receives next waits for.
-    fn next(&self) -> Object {
-        self.thing(self.unread.front().map_or(self.sent, |(number, _)| *number))
+    /// What whoever receives next waits for, either of them: the next thing, or that there is none.
+    fn next(&self) -> [Object; 2] {
+        let number = self.unread.front().map_or(self.sent, |(number, _)| *number);
+        [self.thing(number), self.object("end")]
     }
 }
 
@@ -172,7 +173,7 @@ impl Wires {
         let queue = &mut self.acceptors[acceptor].queue;
         footprint.push(Access { object: queue.object("head"), mode: Mode::Write });
         let Some((number, wire)) = queue.unread.pop_front() else {
-            footprint.push(Access { object: queue.next(), mode: Mode::Read });
+            footprint.extend(queue.next().map(|object| Access { object, mode: Mode::Read }));
             return None;
         };
         footprint.push(Access { object: queue.thing(number), mode: Mode::Acquire });
@@ -205,16 +206,21 @@ impl Wires {
         let flow = &mut self.wires[wire].flows[1 - side];
         footprint.push(Access { object: flow.object("head"), mode: Mode::Write });
         if flow.unread.is_empty() {
-            let mode = if flow.ended { Mode::Acquire } else { Mode::Read };
-            footprint.push(Access { object: flow.next(), mode });
-            return if flow.ended { Incoming::End { reset: flow.reset } } else { Incoming::Nothing };
+            if flow.ended {
+                footprint.push(Access { object: flow.object("end"), mode: Mode::Acquire });
+                return Incoming::End { reset: flow.reset };
+            }
+            footprint.extend(flow.next().map(|object| Access { object, mode: Mode::Read }));
+            return Incoming::Nothing;
         }
         let mut taken = 0;
         let mut at = 0;
         while taken < wanted && at < flow.unread.len() {
             let (number, bytes) = flow.unread[at];
             let here = bytes.min(wanted - taken);
-            footprint.push(Access { object: flow.thing(number), mode: Mode::Acquire });
+            // The first one is enough to go on.
+            let mode = if taken == 0 { Mode::Acquire } else { Mode::Read };
+            footprint.push(Access { object: flow.thing(number), mode });
             taken += here;
             match (peek, here == bytes) {
                 (true, _) => at += 1,
@@ -222,7 +228,7 @@ impl Wires {
                 (false, false) => flow.unread[at].1 -= here,
             }
         }
-        if taken < wanted && !flow.ended {
+        if taken < wanted {
             // More would have come along, had it been there.
             footprint.push(Access { object: flow.thing(flow.sent), mode: Mode::Read });
         }
@@ -238,7 +244,7 @@ impl Wires {
     }
 
     /// What who receives from it, or accepts, waits for.
-    pub fn awaited(&self, socket: Socket) -> Object {
+    pub fn awaited(&self, socket: Socket) -> [Object; 2] {
         match socket {
             Socket::Acceptor(acceptor) => self.acceptors[acceptor].queue.next(),
             Socket::End { wire, side } => self.wires[wire].flows[1 - side].next(),
@@ -327,7 +333,8 @@ mod tests {
         assert!(!conflict(&second, &touched));
         let (rest, touched) = received(&mut wires, wire, 1, 100);
         assert_eq!(rest, Incoming::Bytes(26));
-        assert!(cannot_precede(&second, &touched), "it got some of that");
+        assert!(conflict(&second, &touched), "it got some of that");
+        assert!(!cannot_precede(&second, &touched), "it would have got less");
         let third = sent(&mut wires, wire, 0, 1);
         assert!(conflict(&touched, &third), "it would have got more");
     }

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use smallvec::{SmallVec, smallvec};
 
 use super::{Effect, Ending, Returned, access, returned};
-use crate::explore::access::{Access, Footprint, Mode, ObjectKind, Potential};
+use crate::explore::access::{Footprint, Mode, ObjectKind, Potential};
 use crate::explore::arena::descriptors::OpenFile;
 use crate::explore::arena::tree::{Destination, Inode, Kind, digest};
 use crate::explore::arena::wires::{Incoming, Socket};
@@ -72,9 +72,10 @@ impl Arena<'_> {
     }
 
     /// What it waits for.
-    pub(in crate::explore::arena) fn awaited_message(&self, process: usize, call: &SocketCall) -> Option<Access> {
-        let socket = self.waits_on_wire(process, call)?;
-        Some(access(self.wires.awaited(socket), Mode::Acquire))
+    pub(in crate::explore::arena) fn awaited_message(&self, process: usize, call: &SocketCall) -> Footprint {
+        let socket = self.waits_on_wire(process, call);
+        let awaited = socket.into_iter().flat_map(|socket| self.wires.awaited(socket));
+        awaited.map(|object| access(object, Mode::Acquire)).collect()
     }
 
     /// A thread came to the gate: for how long it is going to wait, if it has to. The harness's own servers only
