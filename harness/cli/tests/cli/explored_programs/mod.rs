@@ -1,5 +1,12 @@
 //! Programs that nobody prepared, explored as they are: what is broken is found by its name and run again,
 //! what is sound is verified.
+//!
+//! The programs lie in `tests/programs`, a folder a language, each with a definition of its wrong and its right
+//! ways. Every one is written for these tests.
+
+mod python;
+
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -51,14 +58,50 @@ fn cell<'r>(run: &'r Value, strategy: &str, guarantee: &str) -> &'r Value {
     cells.iter().find(|cell| cell["guarantee"] == guarantee).unwrap_or_else(|| panic!("{guarantee}: {found}"))
 }
 
+/// A place with the programs of a folder, and the text of each definition as this makes of it.
+fn place_with(folder: &str, amend: impl Fn(&str) -> String) -> Place {
+    let place = Place::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(folder);
+    for entry in std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let entry = entry.expect("an entry");
+        let name = entry.file_name().into_string().expect("a name");
+        // What an interpreter or an editor has left is no program.
+        if entry.file_type().expect("a type").is_file() {
+            let text = std::fs::read_to_string(entry.path()).expect("text");
+            place.file(&name, &if name.ends_with(".toml") { amend(&text) } else { text });
+        }
+    }
+    place
+}
+
+/// What is sound is done long before; of what is broken, enough is seen.
 fn explore(place: &Place, definition: &str, strategy: &str) -> Value {
+    explore_with(place, definition, strategy, &["--budget", "30s"])
+}
+
+fn explore_with(place: &Place, definition: &str, strategy: &str, more: &[&str]) -> Value {
     let arguments = ["run", definition, "--strategy", strategy, "--engine", "explore"];
-    // What is sound is done long before; of what is broken, enough is seen.
-    let more = ["--hazard", "concurrency", "--budget", "30s", "--seed", "1", "--shards", "1"];
-    let finished = place.run(&[&arguments[..], &more[..]].concat());
+    let same = ["--hazard", "concurrency", "--seed", "1", "--shards", "1"];
+    let finished = place.run(&[&arguments[..], &same[..], more].concat());
     assert!([0, 3].contains(&finished.code()), "{}{}", finished.stdout(), finished.stderr());
     assert_eq!(place.left_behind(), Vec::<String>::new());
     place.run_json()
+}
+
+/// A way that is wrong: it shows this anomaly, and shows it again. Returns what the replay tells.
+fn finds(place: &Place, definition: &str, strategy: &str, guarantee: &str, anomaly: &str) -> String {
+    let run = explore_with(place, definition, strategy, &["--budget", "60s", "--fail-fast"]);
+    replay(place, definition, cell(&run, strategy, guarantee), anomaly)
+}
+
+/// A way that is right: every execution was run, and there was more than one.
+fn verifies(place: &Place, definition: &str, strategy: &str, guarantee: &str) {
+    let run = explore_with(place, definition, strategy, &["--budget", "60s"]);
+    let cell = cell(&run, strategy, guarantee);
+    assert_eq!(cell["verdict"], "verified", "{cell}");
+    assert_eq!(cell["scope"]["exhausted"], true, "{cell}");
+    assert_eq!(cell["scope"]["preemption_bound"], Value::Null, "{cell}");
+    assert!(cell["scope"]["executions"].as_u64().expect("a number") > 2, "{cell}");
 }
 
 /// Runs the witness of a violated cell again, twice: it is told in the same words.
