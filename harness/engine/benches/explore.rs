@@ -202,6 +202,8 @@ fn searched(reduction: Reduction, birth: Birth, executions: u64) -> Duration {
         plan.scenario.programs.push(program());
         plan.strategy = program().name;
         plan.scenario.strategies = vec![program().name];
+        // What a built-in strategy prepares itself.
+        plan.scenario.before.state = StateBefore::Text(String::from_utf8_lossy(DOCUMENT).into_owned());
     }
     let executable = Executable::current().expect("this program");
     let root = StateRoot::create(&plan.base, &executable).expect("a state directory");
@@ -216,7 +218,8 @@ fn searched(reduction: Reduction, birth: Birth, executions: u64) -> Duration {
         stop_at_violation: false,
     };
     let mut seen = 0;
-    let exercise = Exercise { reduction, fresh: birth == Birth::Forked, most: executions + 1 };
+    let exercise =
+        Exercise { reduction, fresh: birth == Birth::Forked, kills_everywhere: false, most: executions + 1 };
     every_execution(&plan, &root, &mut surroundings, exercise, |_, _| {
         last = Instant::now();
         first.get_or_insert(last);

@@ -7,6 +7,7 @@ mod explore;
 mod explored_programs;
 mod fates;
 mod own_programs;
+mod owners;
 mod regressions;
 mod results;
 mod signals;

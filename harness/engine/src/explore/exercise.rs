@@ -19,6 +19,8 @@ pub struct Exercise {
     pub reduction: Reduction,
     /// Every execution has client processes of its own.
     pub fresh: bool,
+    /// Kills come also where they make no difference.
+    pub kills_everywhere: bool,
     /// So many at most.
     pub most: u64,
 }
@@ -50,6 +52,9 @@ pub fn every_execution(
         let state = stand.bench.stage.specification.context(EXECUTION, 0).dir;
         stand.arena.ordain(&fates::of_plan(plan, 0)[0]);
         let limits = Limits { executions: exercise.most, ..Limits::NONE };
+        if exercise.kills_everywhere {
+            stand.arena.kill_everywhere();
+        }
         if exercise.fresh {
             stand.arena.renew_processes();
         }

@@ -99,6 +99,11 @@ impl<W: Words> Ring<W> {
         Self { words }
     }
 
+    /// How many words were ever published.
+    pub fn published(&self) -> u64 {
+        self.words.load(HEAD, Ordering::Acquire)
+    }
+
     /// The side that writes. It takes up where the last producer stopped; there must be none now.
     pub fn producer(self) -> Producer<W> {
         let capacity = self.words.count() - HEADER;

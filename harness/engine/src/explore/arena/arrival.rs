@@ -69,8 +69,12 @@ impl Arena<'_> {
                 }
                 continue;
             }
-            if self.signals && self.bury_the_dead(client)? {
-                continue;
+            // Nobody dies unless something has stirred.
+            if self.signals && self.processes[client].looked_at != Some(self.stirs) {
+                if self.bury_the_dead(client)? {
+                    continue;
+                }
+                self.processes[client].looked_at = Some(self.stirs);
             }
             let Some(index) = self.next_due(client) else { return Ok(()) };
             self.let_go(index)?;

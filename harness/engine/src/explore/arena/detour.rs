@@ -17,10 +17,24 @@ use super::Arena;
 use super::tree::inside;
 use crate::explore::gate::{At, Call, Notification, Target, Uncommon};
 
+/// Paths that are remembered to lead elsewhere, so that those that every program opens when it begins are followed
+/// once.
+const ELSEWHERE_MAX: usize = 4096;
+
 impl Arena<'_> {
     /// Notes if a call that is let pass touches the state directory.
     pub(super) fn note_detour(&mut self, process: usize, call: &Call) {
-        let Some(at) = paths(call).into_iter().flatten().find(|at| self.is_detour(process, at)) else {
+        if changes_names(call) {
+            self.elsewhere.clear();
+        }
+        let known = |at: &&At| self.elsewhere.contains(&at.path);
+        let unknown = paths(call).into_iter().flatten().filter(|at| !known(at)).collect::<Vec<_>>();
+        let Some(at) = unknown.iter().find(|at| self.is_detour(process, at)) else {
+            if !changes_names(call) && self.elsewhere.len() < ELSEWHERE_MAX {
+                let same_for_all = |at: &At| at.path.first() == Some(&b'/') && !at.path.starts_with(b"/proc");
+                let new = unknown.into_iter().filter(|at| same_for_all(at));
+                self.elsewhere.extend(new.map(|at| at.path.clone()));
+            }
             return;
         };
         let path = String::from_utf8_lossy(&at.path).into_owned();
@@ -77,6 +91,19 @@ impl Arena<'_> {
             directory => own.join("fd").join(directory.to_string()).join(path),
         }
     }
+}
+
+/// Whether paths may lead elsewhere after a call.
+const fn changes_names(call: &Call) -> bool {
+    matches!(
+        call,
+        Call::Symlink { .. }
+            | Call::Unlink { .. }
+            | Call::MakeNode { .. }
+            | Call::MakeDirectory { .. }
+            | Call::Rename { .. }
+            | Call::Link { .. }
+    )
 }
 
 /// The paths that a call takes.

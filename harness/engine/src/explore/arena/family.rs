@@ -241,6 +241,7 @@ impl Process {
             lent_by: None,
             executes: None,
             has_ended: false,
+            looked_at: None,
             base: 0,
             lines: Vec::new(),
             first_line: 0,

@@ -12,6 +12,10 @@
 //! `iomap_write_iter`), and finishes the page: so a write that goes over a page boundary can end there,
 //! between its two parts, and leaves the first; a kill within a page waits for the second part.
 //!
+//! To be killed after a step that changed nothing which anybody else can see, neither files nor locks nor what
+//! its client has recorded, comes to the same as to be killed before it. So a kill comes at the beginning, or
+//! after a step that did change something ([`Fate::visible`]).
+//!
 //! **A pause** lets time pass while the victim stands still, and matters only where somebody lets
 //! time pass. So it has no step of its own: a sleep that would end only when nobody else can go on
 //! may end as well when nobody but the victim can. Then the victim has been suspended since its last
@@ -57,6 +61,8 @@ pub(super) struct Fate {
     pub kind: FateKind,
     pub victim: usize,
     pub progress: Progress,
+    /// The victim has taken no step, or has changed something by its last one.
+    visible: bool,
     /// Since the pause began, or time passed in it, somebody has changed something.
     stirred: bool,
     /// The time to which others have come in the pause, in nanoseconds since the execution began.
@@ -113,6 +119,7 @@ impl Arena<'_> {
             kind,
             victim,
             progress: Progress::Over,
+            visible: true,
             stirred: false,
             clock_ns: 0,
             until_ns: 0,
@@ -135,7 +142,7 @@ impl Arena<'_> {
     pub(super) fn begin_fates(&mut self) {
         for fate in &mut self.fates {
             fate.progress = Progress::Ahead;
-            (fate.stirred, fate.clock_ns, fate.until_ns) = (false, 0, 0);
+            (fate.visible, fate.stirred, fate.clock_ns, fate.until_ns) = (true, false, 0, 0);
             (fate.struck, fate.stood) = (None, None);
             fate.silenced.clear();
         }
@@ -172,7 +179,11 @@ impl Arena<'_> {
     pub(super) fn life(&self, process: usize) -> SmallVec<[Access; 2]> {
         let of = |fate: &Fate| -> SmallVec<[Access; 2]> {
             match fate.kind {
-                FateKind::Kill => smallvec![Access { object: life_of(process), mode: Mode::Read }],
+                FateKind::Kill => {
+                    // A kill just before it would come to the same as one before the step before.
+                    let mode = if self.spares(fate) { Mode::Hold } else { Mode::Read };
+                    smallvec![Access { object: life_of(process), mode }]
+                }
                 // As if it took a lock for a moment, which whoever suspends it has.
                 FateKind::Pause => [Mode::AcquireShared, Mode::ReleaseShared]
                     .map(|mode| Access { object: pause_of(process), mode })
@@ -247,15 +258,63 @@ impl Arena<'_> {
     pub(super) fn fates_due(&self, into: &mut Vec<ThreadId>) {
         let nobody = into.is_empty();
         let due = |fate: &&Fate| match fate.kind {
-            FateKind::Kill => fate.progress == Progress::Ahead && !self.is_writing(fate.victim),
+            FateKind::Kill => fate.progress == Progress::Ahead && !self.is_spared(fate),
             FateKind::Pause => fate.progress == Progress::Under && (fate.stirred || nobody),
         };
         into.extend(self.fates.iter().filter(due).map(Fate::thread));
     }
 
-    /// The kills that have to wait for the second part of a write.
+    /// Whether a kill has to wait for the second part of a write, or comes to the same as one before.
+    fn is_spared(&self, fate: &Fate) -> bool {
+        self.spares(fate) || self.is_writing(fate.victim)
+    }
+
+    fn spares(&self, fate: &Fate) -> bool {
+        !fate.visible && !self.kills_everywhere
+    }
+
+    /// From now on kills come everywhere: to see that nothing is lost where they do not.
+    pub fn kill_everywhere(&mut self) {
+        self.kills_everywhere = true;
+    }
+
+    /// How much a client that a kill may strike has recorded.
+    pub(super) fn recorded(&self, client: usize) -> Option<u64> {
+        let may_be_killed = |fate: &Fate| fate.victim == client && fate.is_ahead(FateKind::Kill);
+        self.fates.iter().any(may_be_killed).then(|| {
+            let own = &self.processes[client];
+            self.launch.recorded(own.first_line..own.first_line + own.line_count)
+        })
+    }
+
+    /// A client has taken a step: whether it changed something that anybody else can see. Its memory, and where it
+    /// is in its files, go with it.
+    pub(super) fn note_visibility(
+        &mut self,
+        client: usize,
+        step: &Footprint,
+        was_recorded: Option<u64>,
+        talks: bool,
+    ) {
+        if was_recorded.is_none() {
+            return;
+        }
+        let own = |kind: ObjectKind| matches!(kind, ObjectKind::Memory | ObjectKind::Offset);
+        // That somebody woke it is its own affair; that it has received something, its peer's as well.
+        let wakes_up = |access: &Access| {
+            !talks && access.object.kind == ObjectKind::Channel && access.mode == Mode::Acquire
+        };
+        let changes =
+            |access: &Access| access.mode != Mode::Read && !own(access.object.kind) && !wakes_up(access);
+        let visible = step.iter().any(changes) || self.recorded(client) != was_recorded;
+        for fate in self.fates.iter_mut().filter(|fate| fate.victim == client) {
+            fate.visible = visible;
+        }
+    }
+
+    /// The kills that have to wait.
     pub(super) fn kills_waiting(&self) -> impl Iterator<Item = Waiting> + '_ {
-        let held_up = |fate: &&Fate| fate.is_ahead(FateKind::Kill) && self.is_writing(fate.victim);
+        let held_up = |fate: &&Fate| fate.is_ahead(FateKind::Kill) && self.is_spared(fate);
         self.fates.iter().filter(held_up).map(|fate| Waiting {
             thread: fate.thread(),
             footprint: std::iter::once(Access { object: life_of(fate.victim), mode: Mode::Write }).collect(),
@@ -319,15 +378,14 @@ impl Arena<'_> {
         let at = self.fates.iter().position(|fate| fate.thread() == id && fate.progress != Progress::Over);
         let at = at.ok_or_else(|| ArenaError::Confused(format!("{id:?} is nobody's fate")))?;
         let Fate { kind, victim, stirred, .. } = self.fates[at];
-        let mut footprint: Footprint = SmallVec::new();
         // Who is suspended goes on after something has changed, or when nobody else can.
         let last_resort = kind == FateKind::Pause && !stirred;
         let follows = if last_resort { self.others_than(victim) } else { Threads::new() };
         self.fates[at].stood = self.would_go_on(victim);
-        footprint.push(match kind {
+        let mut footprint: Footprint = smallvec![match kind {
             FateKind::Kill => Access { object: life_of(victim), mode: Mode::Write },
             FateKind::Pause => Access { object: pause_of(victim), mode: Mode::Release },
-        });
+        }];
         self.fates[at].progress = Progress::Over;
         let unfinished = self.unfinished(victim);
         let kills = kind == FateKind::Kill && !unfinished.is_empty();

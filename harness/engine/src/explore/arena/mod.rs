@@ -35,6 +35,7 @@ mod turn;
 mod waits;
 mod wires;
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -127,6 +128,8 @@ pub struct Arena<'s> {
     jitter_ns: u64,
     /// What the environment does to clients.
     fates: Vec<Fate>,
+    /// Kills come also where they make no difference.
+    kills_everywhere: bool,
     /// Whether every execution has processes of its own.
     renews: bool,
     /// The process that has the lock when an execution begins, and keeps it.
@@ -143,6 +146,8 @@ pub struct Arena<'s> {
     names: Vec<(ThreadId, String)>,
     /// What went past the gate, in words.
     escapes: Vec<String>,
+    /// Absolute paths that were followed and do not lead into the state directory.
+    elsewhere: HashSet<Vec<u8>>,
     /// Counts what may have brought what somebody waits for, other than on files.
     stirs: u64,
     /// A process has ended in this execution, or was sent a signal.
@@ -191,6 +196,7 @@ impl<'s> Arena<'s> {
             cut: Vec::new(),
             time: time::VirtualTime::default(),
             fates: Vec::new(),
+            kills_everywhere: false,
             renews: false,
             holder: None,
             prepares: false,
@@ -200,6 +206,7 @@ impl<'s> Arena<'s> {
             deeds: None,
             names: Vec::new(),
             escapes: Vec::new(),
+            elsewhere: HashSet::new(),
             stirs: 0,
             signals: false,
             released: Footprint::new(),

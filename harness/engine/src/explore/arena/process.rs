@@ -56,6 +56,13 @@ impl Launch<'_> {
         lines[lines.len().saturating_sub(4)..].join("; ")
     }
 
+    /// How much these threads have ever recorded, in words.
+    pub(super) fn recorded(&self, threads: std::ops::Range<usize>) -> u64 {
+        let layout = Control::open(self.memory).layout();
+        let of = |thread| ring_at(self.memory, layout.ring_start(thread), layout.ring);
+        threads.map(|thread| of(thread).published()).sum()
+    }
+
     /// Forgets what was recorded so far.
     pub fn discard_recordings(&self) {
         let layout = Control::open(self.memory).layout();
@@ -103,6 +110,8 @@ pub(super) struct Process {
     /// It was let execute a program, which closes these descriptors, and has not been seen since.
     pub executes: Option<Vec<i32>>,
     pub has_ended: bool,
+    /// How much had stirred when it was last asked who of the family has died; of the client's own process.
+    pub looked_at: Option<u64>,
     /// The current directory, where it is in the state directory.
     pub directory: Option<Inode>,
     pub umask: u32,
@@ -249,6 +258,7 @@ impl Arena<'_> {
             lent_by: None,
             executes: None,
             has_ended: false,
+            looked_at: None,
             directory: None,
             umask: self.umask,
             lines: Vec::new(),

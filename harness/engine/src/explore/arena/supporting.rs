@@ -92,7 +92,8 @@ impl Arena<'_> {
             let Some(&thread) = enabled.iter().find(|id| process_of(**id) == server) else { break };
             self.step(thread)?;
         }
-        let parked = self.threads_of(server).any(|index| matches!(self.threads[index].state, State::Parked(_)));
+        let parked =
+            self.threads_of(server).any(|index| matches!(self.threads[index].state, State::Parked(_)));
         if parked || !self.wires.anybody_listens() {
             let strategy = &self.specification.processes[server].strategy;
             return Err(ArenaError::Client(format!("the server of `{strategy}` does not come up")));

@@ -45,7 +45,7 @@ impl System for Arena<'_> {
         self.caused.clear();
         self.released.clear();
         for process in &mut self.processes {
-            (process.born, process.grew) = (0, false);
+            (process.born, process.grew, process.looked_at) = (0, false, None);
         }
         self.begin_servers()?;
         if let Some(holder) = self.holder {
@@ -96,12 +96,14 @@ impl System for Arena<'_> {
         let client = self.client_index(index);
         self.acting = Some(index);
         let cause = self.threads[index].cause.take();
+        let recorded = self.recorded(client);
         if matches!(self.threads[index].state, State::Parked(_)) {
             let mut footprint = self.with_life(client, self.with_memory(client, Footprint::new()));
             self.threads[index].steps += 1;
             self.unpark(index)?;
             self.settle(client)?;
             self.add_causes(cause, &mut footprint);
+            self.note_visibility(client, &footprint, recorded, false);
             return Ok(Step {
                 thread: id,
                 footprint,
@@ -119,7 +121,9 @@ impl System for Arena<'_> {
             self.remember_name(id, process, &call);
         }
         if matches!(call, Call::Exit { .. } | Call::Execute) {
-            return self.end_as_step(index, notification, &call, cause);
+            let ended = self.end_as_step(index, notification, &call, cause)?;
+            self.note_visibility(client, &ended.footprint, recorded, false);
+            return Ok(ended);
         }
         let second = half.is_some();
         let follows =
@@ -141,6 +145,7 @@ impl System for Arena<'_> {
         let mut returned = None;
         let mut part = u8::from(second) * 2;
         let kind = std::mem::discriminant(&call);
+        let talks = matches!(call, Call::Socket(_));
         match ending {
             Ending::More(half) => {
                 part = 1;
@@ -174,6 +179,7 @@ impl System for Arena<'_> {
         }
         footprint.extend(std::mem::take(&mut self.released));
         self.add_causes(cause, &mut footprint);
+        self.note_visibility(client, &footprint, recorded, talks);
         let thread = &mut self.threads[index];
         thread.steps += 1;
         let signature = digest(&(id.0, kind, part, returned, &footprint[..]));
@@ -226,9 +232,10 @@ impl Arena<'_> {
         }
         for process in 0..self.specification.processes.len() {
             let stuck = self.threads_of(process).any(|index| !self.is_idle(index));
+            let played = self.threads_of(process).any(|index| self.threads[index].steps > 0);
             let kind = self.specification.processes[process].kind;
             let playing = !matches!(kind, PartKind::Server | PartKind::Planter);
-            if playing && (stuck || self.renews && self.steps > 0 || !self.processes[process].is_alive()) {
+            if playing && (stuck || self.renews && played || !self.processes[process].is_alive()) {
                 self.respawn(process)?;
             }
         }

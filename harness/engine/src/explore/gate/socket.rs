@@ -22,18 +22,36 @@ const PIECES_MAX: u64 = libc::UIO_MAXIOV as u64;
 #[expect(missing_docs, reason = "the fields are those of the calls in their manual pages")]
 pub enum SocketAct {
     /// `at`: the name, where the address is one in the file system.
-    Bind { at: Option<At> },
+    Bind {
+        at: Option<At>,
+    },
     Listen,
     /// See `Bind`.
-    Connect { at: Option<At> },
+    Connect {
+        at: Option<At>,
+    },
     /// Where the address of the peer is to be written, and its length; `flags` as of `accept4`.
-    Accept { address: u64, length: u64, flags: i32 },
+    Accept {
+        address: u64,
+        length: u64,
+        flags: i32,
+    },
     /// `plain`: there is nothing with it but bytes, and no address.
-    Send { from: SmallVec<[Span; 1]>, flags: i32, plain: bool },
+    Send {
+        from: SmallVec<[Span; 1]>,
+        flags: i32,
+        plain: bool,
+    },
     /// `message`: the header that says what else came, of `recvmsg`.
-    Receive { into: SmallVec<[Span; 1]>, flags: i32, message: Option<u64> },
+    Receive {
+        into: SmallVec<[Span; 1]>,
+        flags: i32,
+        message: Option<u64>,
+    },
     /// One direction or both are over, as `shutdown` says it.
-    Shutdown { how: i32 },
+    Shutdown {
+        how: i32,
+    },
 }
 
 /// A call on a socket.

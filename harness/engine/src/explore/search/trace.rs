@@ -210,13 +210,26 @@ impl Trace {
             // What happened while it waited for a lock hides nothing that came before that: neither
             // who took the lock that was given back then, nor who took it and went on.
             if !covers(&past, &self.events[index]) || takes_what_is_waited_for(other, footprint) {
-                races.push(index);
+                races.extend(self.before_which(index, footprint));
                 if !only_by_waiting && !waits_by_state {
                     join(&mut past, &self.events[index].clock);
                 }
             }
         }
         races
+    }
+
+    /// The step before which a later one can come in place of this one, with which it conflicts: a kill that would come
+    /// to the same as one before the step before comes there.
+    fn before_which(&self, index: usize, later: &[Access]) -> Option<usize> {
+        let goes_on = |access: &Access| {
+            access.object.kind == ObjectKind::Liveness
+                && access.mode == Mode::Hold
+                && later.contains(&Access { mode: Mode::Write, ..*access })
+        };
+        let previous = |index: &usize| self.events[*index].previous;
+        let mut own = std::iter::successors(Some(index), previous);
+        own.find(|&index| !self.events[index].step.footprint.iter().any(goes_on))
     }
 
     /// A number that two executions share if, but for collisions, they are of one class.

@@ -62,7 +62,8 @@ impl Arena<'_> {
         };
         let file = self.processes[process].descriptors.get(call.fd)?;
         let socket = file.socket?;
-        let waits = !self.wires.is_ready(socket) && flags & libc::MSG_DONTWAIT == 0 && !never_waits(&file.file);
+        let waits =
+            !self.wires.is_ready(socket) && flags & libc::MSG_DONTWAIT == 0 && !never_waits(&file.file);
         waits.then_some(socket)
     }
 
@@ -81,10 +82,11 @@ impl Arena<'_> {
     /// A thread came to the gate: for how long it is going to wait, if it has to. The harness's own servers only
     /// look around then, whether they are to stop, which nobody tells them here.
     pub(in crate::explore::arena) fn wait_for_message(&mut self, index: usize) {
-        let State::AtGate(Pending { call: Call::Socket(call), .. }) = &self.threads[index].state else { return };
+        let State::AtGate(Pending { call: Call::Socket(call), .. }) = &self.threads[index].state else {
+            return;
+        };
         let process = self.threads[index].process;
-        let serves =
-            self.specification.processes[self.processes[process].client].kind == PartKind::Server;
+        let serves = self.specification.processes[self.processes[process].client].kind == PartKind::Server;
         let file = self.processes[process].descriptors.get(call.fd);
         let limit = file.filter(|_| !serves).and_then(|file| time_limit(&file.file));
         if self.has_no_message(process, call) {
@@ -284,9 +286,7 @@ impl Arena<'_> {
         let mut room = size_of::<libc::sockaddr_un>() as libc::socklen_t;
         let how = flags & libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
         // SAFETY: the structure is as long as is said. The connection is there, so nobody waits.
-        let fd = unsafe {
-            libc::accept4(file.file.as_raw_fd(), (&raw mut peer).cast(), &raw mut room, how)
-        };
+        let fd = unsafe { libc::accept4(file.file.as_raw_fd(), (&raw mut peer).cast(), &raw mut room, how) };
         let accepted = returned(fd);
         self.agree("accept", Ok(0), accepted)?;
         // SAFETY: just made, and nobody else's.
@@ -345,7 +345,9 @@ impl Arena<'_> {
                 // The client calls again, for the signal that comes with it.
                 return Ok(Effect::answer(footprint, Answer::Continue));
             }
-            Err(libc::EAGAIN) => self.note_escape("a socket of the state directory was full, which is not followed"),
+            Err(libc::EAGAIN) => {
+                self.note_escape("a socket of the state directory was full, which is not followed")
+            }
             Ok(bytes) => {
                 self.agree("send", if can { Ok(0) } else { Err(libc::EPIPE) }, sent)?;
                 self.wires.send(wire, side, bytes as usize, &mut footprint);
@@ -367,7 +369,9 @@ impl Arena<'_> {
         let process = self.threads[thread].process;
         let mut footprint = Footprint::new();
         if flags & !(HARMLESS | libc::MSG_PEEK) != 0 {
-            self.note_escape("a client received from a socket of the state directory in a way that is not followed");
+            self.note_escape(
+                "a client received from a socket of the state directory in a way that is not followed",
+            );
             return Ok(Effect::answer(footprint, Answer::Continue));
         }
         let wanted = into.iter().map(|span| span.length).sum::<usize>().min(LARGEST);
