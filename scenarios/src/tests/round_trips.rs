@@ -226,6 +226,15 @@ fn an_operation_that_a_strategy_does_not_have_says_so() {
     assert_eq!(error.to_string(), "append is not supported");
 }
 
+/// Whether something comes true before everybody's patience is over.
+fn eventually(done: impl Fn() -> bool) -> bool {
+    let waits = |_| {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        done()
+    };
+    done() || (0..2000).any(waits)
+}
+
 /// Counts the descriptors of the whole process, so it runs in a process of its own.
 #[test]
 fn a_hundred_operations_leave_no_descriptor_open() {
@@ -254,10 +263,11 @@ fn a_hundred_operations_leave_no_descriptor_open() {
                 }
                 .expect("done");
                 client.read(&mut Vec::new()).expect("read");
-                // After the first operation a client has opened whatever it keeps open.
+                // After the first operation a client has opened whatever it keeps open. A server closes its end of a
+                // conversation when it comes to it.
                 match sequence {
                     1 => opened = descriptors(),
-                    _ => assert_eq!(descriptors(), opened, "{}", strategy.info().name),
+                    _ => assert!(eventually(|| descriptors() <= opened), "{}", strategy.info().name),
                 }
             }
         });

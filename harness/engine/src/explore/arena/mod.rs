@@ -121,6 +121,8 @@ pub struct Arena<'s> {
     unconfirmed: Option<perform::Unconfirmed>,
     /// Inodes that somebody is in the middle of writing.
     gates: Vec<(Inode, usize)>,
+    /// Inodes that somebody has mapped into memory of his own in this execution.
+    mapped: Vec<Inode>,
     /// How often an inode was cut off in this execution.
     cut: Vec<(Inode, u32)>,
     time: time::VirtualTime,
@@ -193,6 +195,7 @@ impl<'s> Arena<'s> {
             wires: Wires::default(),
             unconfirmed: None,
             gates: Vec::new(),
+            mapped: Vec::new(),
             cut: Vec::new(),
             time: time::VirtualTime::default(),
             fates: Vec::new(),

@@ -29,6 +29,7 @@ impl System for Arena<'_> {
         self.wires.clear();
         self.gates.clear();
         self.cut.clear();
+        self.mapped.clear();
         self.time.clear();
         if let Some(deeds) = &mut self.deeds {
             deeds.clear();
@@ -137,6 +138,7 @@ impl System for Arena<'_> {
         };
         let Effect { footprint, potential, ending, yields } = effect;
         let mut footprint = self.with_life(client, self.with_memory(client, footprint));
+        self.note_change_of_mapped(&footprint);
         self.pass_time(index, &footprint);
         if !follows.is_empty() && self.has_fates() {
             footprint.push(Access { object: STILLNESS, mode: Mode::Read });

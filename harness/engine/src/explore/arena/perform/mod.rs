@@ -198,9 +198,17 @@ impl Arena<'_> {
                 let file = self.open_file(process, *fd);
                 self.lock(process, &file, (*kind, *request, *wait), Range::new(*start, *length))
             }
-            Call::Map { .. } => {
-                self.note_escape("a file of the state directory is mapped into memory");
+            Call::Map { shared: true, .. } => {
+                self.note_escape("a file of the state directory is mapped into memory that others share");
                 Ok(Effect::answer(Footprint::new(), Answer::Continue))
+            }
+            Call::Map { fd, shared: false } => {
+                // As if it were read at once, as long as nobody changes it ([`Arena::note_change_of_mapped`]).
+                let inode = self.open_file(process, *fd).inode;
+                self.mapped.push(inode);
+                let seen = [ObjectKind::Content, ObjectKind::Metadata];
+                let footprint = seen.map(|kind| access(inode.object(kind), Mode::Read)).into_iter().collect();
+                Ok(Effect::answer(footprint, Answer::Continue))
             }
             Call::ChangeDirectory { target } => {
                 let (inode, footprint) = self.target(process, target);
@@ -224,6 +232,17 @@ impl Arena<'_> {
     fn open_file(&self, process: usize, fd: i32) -> Rc<OpenFile> {
         let file = self.processes[process].descriptors.get(fd).map(Rc::clone);
         file.expect("the call concerns an open file of the state directory")
+    }
+
+    /// Notes if bytes are changed that somebody has in his memory, who would see that whenever he looks.
+    pub(in crate::explore::arena) fn note_change_of_mapped(&mut self, footprint: &Footprint) {
+        let mapped =
+            |object: Object| self.mapped.iter().any(|inode| inode.object(ObjectKind::Content) == object);
+        if footprint.iter().any(|access| access.mode.changes() && mapped(access.object)) {
+            self.note_escape(
+                "a file of the state directory was changed while a client had it mapped into memory",
+            );
+        }
     }
 
     /// Compares what the kernel says with what it should say.
