@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::command::Place;
 
-fn explore(place: &Place, strategy: &str, hazard: &str, more: &[&str]) -> Value {
-    let arguments = ["run", "index", "--strategy", strategy, "--hazard", hazard, "--engine", "explore"];
+fn explore(place: &Place, scenario: &str, strategy: &str, hazard: &str, more: &[&str]) -> Value {
+    let arguments = ["run", scenario, "--strategy", strategy, "--hazard", hazard, "--engine", "explore"];
     let finished = place.run(&[&arguments[..], &["--budget", "60s", "--seed", "1"], more].concat());
     assert_eq!(finished.code(), 0, "{}{}", finished.stdout(), finished.stderr());
     assert_eq!(place.left_behind(), Vec::<String>::new());
@@ -38,7 +38,7 @@ fn replayed(place: &Place, run: &Value, guarantee: &str, anomaly: &str) -> Strin
 #[test]
 fn an_owner_behind_a_socket_keeps_its_claims_and_each_class_is_run_once() {
     let place = Place::new();
-    let run = explore(&place, "coordinator", "concurrency", &[]);
+    let run = explore(&place, "index", "coordinator", "concurrency", &[]);
     for guarantee in ["atomic-reads", "no-lost-updates", "linearizable", "progress"] {
         let cell = cell(&run, guarantee);
         assert_eq!(cell["verdict"], "verified", "{cell}");
@@ -51,14 +51,14 @@ fn an_owner_behind_a_socket_keeps_its_claims_and_each_class_is_run_once() {
 #[test]
 fn an_owner_that_is_killed_loses_nothing_that_it_has_acknowledged_unless_it_answers_first() {
     let place = Place::new();
-    let run = explore(&place, "coordinator", "kill", &[]);
-    assert_eq!(cell(&run, "no-lost-updates")["verdict"], "verified");
+    let run = explore(&place, "progress", "coordinator", "kill", &[]);
+    assert_eq!(cell(&run, "linearizable")["verdict"], "verified");
     // That the owner was killed, and not only clients, shows in what it leaves behind.
     assert!(replayed(&place, &run, "no-residue", "leaked-file").contains("is killed"));
 
-    let run = explore(&place, "coordinator-ack-first", "concurrency", &[]);
+    let run = explore(&place, "index", "coordinator-ack-first", "concurrency", &[]);
     assert_eq!(cell(&run, "no-lost-updates")["verdict"], "verified");
-    let run = explore(&place, "coordinator-ack-first", "kill", &["--fail-fast"]);
+    let run = explore(&place, "index", "coordinator-ack-first", "kill", &["--fail-fast"]);
     let told = replayed(&place, &run, "no-lost-updates", "lost-update");
     let killed = told.lines().find(|line| line.contains("is killed")).expect("a kill");
     assert!(killed.contains("server"), "{told}");
@@ -67,7 +67,7 @@ fn an_owner_that_is_killed_loses_nothing_that_it_has_acknowledged_unless_it_answ
 #[test]
 fn a_client_that_changes_what_it_was_told_loses_the_updates_of_others() {
     let place = Place::new();
-    let run = explore(&place, "coordinator-read-write", "concurrency", &["--fail-fast"]);
+    let run = explore(&place, "index", "coordinator-read-write", "concurrency", &["--fail-fast"]);
     let told = replayed(&place, &run, "no-lost-updates", "lost-update");
     assert!(told.contains("connect(index.json.sock)"), "{told}");
 }
