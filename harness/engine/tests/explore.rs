@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use proptest::strategy::{Strategy as _, ValueTree};
 use proptest::test_runner::TestRunner;
+use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -225,6 +226,30 @@ impl Player {
                 let room = if call.starts_with('g') { 2 } else { 16 };
                 let (read, _) = rustix::net::recv(fd, &mut buffer[..room], flags)?;
                 return Ok(String::from_utf8_lossy(&buffer[..read]).into_owned());
+            }
+            // Whatever comes first of two; what is there without waiting; by an epoll.
+            b'P' | b'q' | b'E' => {
+                let sources: Vec<&OwnedFd> =
+                    [one, other].into_iter().filter_map(|at| files[at].as_ref()).collect();
+                if sources.is_empty() {
+                    return Err(Errno::BADF);
+                }
+                if call.starts_with('E') {
+                    let epoll = rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC)?;
+                    for (at, fd) in sources.iter().enumerate() {
+                        let data = rustix::event::epoll::EventData::new_u64(at as u64);
+                        rustix::event::epoll::add(&epoll, fd, data, rustix::event::epoll::EventFlags::IN)?;
+                    }
+                    let mut events = Vec::with_capacity(4);
+                    rustix::event::epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), None)?;
+                    return Ok(events.iter().map(|event| event.data.u64().to_string()).collect());
+                }
+                let mut all: Vec<PollFd<'_>> =
+                    sources.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+                let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+                rustix::event::poll(&mut all, call.starts_with('q').then_some(&now))?;
+                let come = |fd: &PollFd<'_>| if fd.revents().contains(PollFlags::IN) { "1" } else { "0" };
+                return Ok(all.iter().map(come).collect());
             }
             b'h' => {
                 let Some(fd) = &files[one] else { return Err(Errno::BADF) };
@@ -516,6 +541,11 @@ fn clients_that_talk_come_to_the_same_outcomes() {
         "L2 A23 G3 A23 G3|C23 M3|C23 M3",
         "L2 A23 G3 G3|C23 M3 h3 G3",
         "L2 u2 A23 g3|C23 M3 s2",
+        "L2 A23 P33 g3|C23 M3",
+        "L2 A23 q33 q33|C23 M3",
+        "L2 A23 P23 g3|C23 M3|C23 d1",
+        "L2 A23 E33|C23 M3|C23",
+        "L2 P22 A23 E33 G3|C23 M3 M3",
         "L2 A23 g3 x1|C23 M3 e1|d1 e1",
     ] {
         let (raw, reduced, classes) = compare(script, Hazard::Concurrency, 60_000).expect("few");
@@ -539,8 +569,8 @@ fn clients_that_talk_come_to_the_same_outcomes() {
 }
 
 fn generated_programs_that_talk_come_to_the_same_outcomes() {
-    let calls = ["M3", "G3", "g3", "H3", "Q3", "h3", "c3", "u2", "e2", "d1"];
-    for (hazard, raw_max) in [(Hazard::Concurrency, RAW_MAX), (Hazard::Kill, 400)] {
+    let calls = ["M3", "G3", "g3", "H3", "Q3", "P23", "q33", "E33", "h3", "c3", "u2", "e2", "d1"];
+    for (hazard, raw_max) in [(Hazard::Concurrency, RAW_MAX), (Hazard::Kill, 700)] {
         generated_after(["L2 A23", "C23"], hazard, &calls, 30, raw_max);
     }
 }

@@ -8,10 +8,13 @@
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use smallvec::SmallVec;
+
 use super::Arena;
 use super::process::Process;
 use super::thread::{Pending, State};
 use super::told::Told;
+use super::wires::Socket;
 use crate::explore::gate::{Call, Form, Wait};
 
 impl Process {
@@ -42,6 +45,22 @@ impl Process {
         format!("descriptor {fd}: {}", link.split(':').next().unwrap_or_default())
     }
 
+    /// The descriptors that an epoll looks after, and for which events.
+    fn looked_after_by(&self, epoll: i32) -> Vec<(i32, i16)> {
+        let told =
+            std::fs::read_to_string(format!("/proc/{}/fdinfo/{epoll}", self.pid())).unwrap_or_default();
+        let of_line = |line: &str| {
+            let mut words = line.strip_prefix("tfd:")?.split_whitespace();
+            let fd = words.next()?.parse().ok()?;
+            let events = u32::from_str_radix(words.nth(1)?, 16).ok()?;
+            Some((fd, events as i16))
+        };
+        let mut all: Vec<(i32, i16)> = told.lines().filter_map(of_line).collect();
+        // The kernel has them in the order of their addresses.
+        all.sort_unstable();
+        all
+    }
+
     /// Whether a read or a write of this descriptor may wait: not on files, nor on descriptors that were
     /// told not to.
     pub(super) fn waits_on(&self, fd: i32) -> bool {
@@ -65,22 +84,21 @@ impl Arena<'_> {
         self.processes[process].waits_on(fd).then(|| Wait::ready(fd, events))
     }
 
-    /// Notes if a process waits for several things at a time of which one could come from another client.
-    pub(super) fn note_wait_beside_wires(&mut self, process: usize, wait: &Wait) {
-        let descriptors = &self.processes[process].descriptors;
-        let is_wire = |fd: i32| descriptors.get(fd).is_some_and(|file| file.socket.is_some());
-        let waits = match wait {
-            // Which descriptors an epoll looks after is not known.
-            Wait::Events { form: Form::Plain, .. } => {
-                descriptors.between(0, u32::MAX >> 1).into_iter().any(is_wire)
-            }
-            Wait::Events { sources, .. } => sources.iter().any(|(fd, _)| is_wire(*fd)),
-            _ => false,
+    /// The sockets of wires among what a wait is for, and whether it is for something to come.
+    pub(super) fn wires_of(&self, process: usize, wait: &Wait) -> SmallVec<[(Socket, bool); 4]> {
+        let Wait::Events { sources, form, .. } = wait else { return SmallVec::new() };
+        let own = &self.processes[process];
+        if !own.descriptors.has_sockets() {
+            return SmallVec::new();
+        }
+        let wire = |&(fd, events): &(i32, i16)| {
+            let socket = own.descriptors.get(fd)?.socket?;
+            Some((socket, events & libc::POLLIN != 0))
         };
-        if waits {
-            self.note_escape(
-                "a client waits at a socket of the state directory with poll, select or epoll, which is not followed",
-            );
+        match (form, &sources[..]) {
+            // What an epoll looks after; its events have the same numbers.
+            (Form::Plain, &[(fd, _)]) => own.looked_after_by(fd).iter().filter_map(wire).collect(),
+            _ => sources.iter().filter_map(wire).collect(),
         }
     }
 
@@ -107,10 +125,14 @@ impl Arena<'_> {
     pub(super) fn note_waits_for_strangers(&mut self) {
         let mut waits = Vec::new();
         for thread in &self.threads {
-            if let State::AtGate(Pending { call: Call::Wait(Wait::Events { sources, .. }), .. }) =
+            if let State::AtGate(Pending { call: Call::Wait(Wait::Events { sources, form, .. }), .. }) =
                 &thread.state
             {
                 let process = &self.processes[thread.process];
+                let wait = Wait::Events { sources: sources.clone(), timeout: None, form: *form };
+                if !self.wires_of(thread.process, &wait).is_empty() {
+                    continue;
+                }
                 let names = sources.iter().map(|(fd, _)| process.name_of_descriptor(*fd));
                 let strategy = &self.specification.processes[process.client].strategy;
                 let names = names.collect::<Vec<_>>().join(", ");
@@ -143,6 +165,10 @@ impl Arena<'_> {
                 _ => continue,
             };
             if self.threads[index].nap.asked_at == Some(stirs) {
+                continue;
+            }
+            // Others can see when it goes on: that is a step.
+            if !self.wires_of(self.threads[index].process, wait).is_empty() {
                 continue;
             }
             if self.has_come(index, wait) {

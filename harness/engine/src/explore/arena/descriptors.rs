@@ -48,6 +48,11 @@ impl Descriptors {
         self.open.iter().find(|(known, _)| *known == fd).map(|(_, file)| file)
     }
 
+    /// Whether any of them is a socket.
+    pub fn has_sockets(&self) -> bool {
+        self.open.iter().any(|(_, file)| file.socket.is_some())
+    }
+
     /// Notes a new descriptor; what was there before is closed.
     pub fn insert(&mut self, fd: i32, file: Rc<OpenFile>) {
         self.open.retain(|(known, _)| *known != fd);

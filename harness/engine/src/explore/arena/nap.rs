@@ -239,7 +239,10 @@ impl Arena<'_> {
         match call {
             Call::Sleep { .. } => !self.may_wake(index),
             Call::Futex { .. } => self.threads[index].nap.timed && !self.may_wake(index),
-            Call::Wait(_) => true,
+            Call::Wait(wait) => {
+                let at_wires = !self.wires_of(self.threads[index].process, wait).is_empty();
+                !(at_wires && (wait.is_a_look() || self.has_come(index, wait)))
+            }
             Call::Socket(call) => self.has_no_message(self.threads[index].process, call),
             _ => false,
         }

@@ -67,8 +67,11 @@ impl Arena<'_> {
             Call::Sleep { .. } => self.may_wake(index),
             Call::Futex { .. } => self.may_wake(index),
             Call::Socket(call) => !self.has_no_message(thread.process, call),
-            // It is let go on as soon as that is there.
-            Call::Wait(_) => false,
+            // Any other is let go on as soon as that is there.
+            Call::Wait(wait) => {
+                let at_wires = !self.wires_of(thread.process, wait).is_empty();
+                at_wires && (wait.is_a_look() || self.has_come(index, wait))
+            }
             call if !self.gates.is_empty() && pending.half.is_none() => {
                 match self.writes_to(thread.process, call) {
                     Some(inode) => !self.gates.iter().any(|(gate, _)| *gate == inode),

@@ -243,6 +243,18 @@ impl Wires {
         }
     }
 
+    /// Because of what it is ready.
+    pub fn what_is_ready(&self, socket: Socket) -> Object {
+        fn of<T>(flow: &Flow<T>) -> Object {
+            let [thing, end] = flow.next();
+            if flow.unread.is_empty() { end } else { thing }
+        }
+        match socket {
+            Socket::Acceptor(acceptor) => of(&self.acceptors[acceptor].queue),
+            Socket::End { wire, side } => of(&self.wires[wire].flows[1 - side]),
+        }
+    }
+
     /// What who receives from it, or accepts, waits for.
     pub fn awaited(&self, socket: Socket) -> [Object; 2] {
         match socket {

@@ -66,6 +66,11 @@ impl Wait {
         Self::Events { sources: smallvec![(fd, events)], timeout: None, form: Form::Plain }
     }
 
+    /// Whether it only looks.
+    pub fn is_a_look(&self) -> bool {
+        self.timeout() == Some(0)
+    }
+
     /// For how long, in nanoseconds, if not for ever.
     pub const fn timeout(&self) -> Option<u64> {
         match self {
@@ -74,7 +79,7 @@ impl Wait {
         }
     }
 
-    /// Decodes a call; `None` if it is no such wait, or one that does not wait.
+    /// Decodes a call; `None` if it is no such wait. One with no time at all gets what there is.
     ///
     /// # Errors
     /// What the kernel would have said to a wrong address.
@@ -110,8 +115,7 @@ impl Wait {
             }
             number => return Self::decode_old(number, notification, memory),
         };
-        // Who does not want to wait gets what there is.
-        Ok(Some(wait).filter(|wait| wait.timeout() != Some(0)))
+        Ok(Some(wait))
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -138,7 +142,7 @@ impl Wait {
             libc::SYS_pause => Self::Signal { blocked: None, wanted: None, timeout: None },
             _ => return Ok(None),
         };
-        Ok(Some(wait).filter(|wait| wait.timeout() != Some(0)))
+        Ok(Some(wait))
     }
 
     #[cfg(not(target_arch = "x86_64"))]

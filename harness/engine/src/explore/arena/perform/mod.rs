@@ -216,6 +216,7 @@ impl Arena<'_> {
                 Ok(Effect::answer(footprint, Answer::Continue))
             }
             Call::Socket(call) => self.socket(thread, call),
+            Call::Wait(wait) => self.look_at_wires(thread, wait),
             Call::Other { number, fd } => {
                 let file = fd.and_then(|fd| self.processes[process].descriptors.get(fd));
                 // Whether a socket waits is asked when it matters.

@@ -75,6 +75,7 @@ impl Arena<'_> {
             | Call::Attribute { target: what, .. }
             | Call::ChangeDirectory { target: what } => target(what),
             Call::Other { fd, .. } => fd.is_some_and(open),
+            Call::Wait(wait) => !self.wires_of(process, wait).is_empty(),
             Call::Socket(call) => match (&call.act, call.at()) {
                 (_, Some(at)) => path(at),
                 (SocketAct::Bind { .. } | SocketAct::Connect { .. }, None) => false,
@@ -92,7 +93,6 @@ impl Arena<'_> {
             | Call::GetPid { .. }
             | Call::Spawn { .. }
             | Call::Execute
-            | Call::Wait(_)
             | Call::Random { .. }
             | Call::SetUmask { .. } => false,
         }

@@ -12,12 +12,12 @@ use std::rc::Rc;
 use smallvec::{SmallVec, smallvec};
 
 use super::{Effect, Ending, Returned, access, returned};
-use crate::explore::access::{Footprint, Mode, ObjectKind, Potential};
+use crate::explore::access::{Footprint, Mode, Object, ObjectKind, Potential};
 use crate::explore::arena::descriptors::OpenFile;
 use crate::explore::arena::tree::{Destination, Inode, Kind, digest};
 use crate::explore::arena::wires::{Incoming, Socket};
 use crate::explore::arena::{Arena, ArenaError, Pending, State};
-use crate::explore::gate::{Answer, At, Call, SocketAct, SocketCall, Span};
+use crate::explore::gate::{Answer, At, Call, Form, SocketAct, SocketCall, Span, Wait};
 use crate::worker::PartKind;
 
 /// Bytes that one call may move.
@@ -415,6 +415,50 @@ impl Arena<'_> {
         }
         let footprint = if attempt { at_any_time(footprint) } else { footprint };
         Ok(Effect::answer(footprint, super::answer(got)))
+    }
+
+    /// A wait for several things, or a look at them.
+    pub(super) fn look_at_wires(&mut self, index: usize, wait: &Wait) -> Result<Effect, ArenaError> {
+        let process = self.threads[index].process;
+        let wires = self.wires_of(process, wait);
+        let came = self.has_come(index, wait);
+        if wires.len() > 1 && matches!(wait, Wait::Events { form: Form::Plain, .. }) {
+            // It tells them in the order in which they became ready.
+            self.note_escape(
+                "a client waits with epoll at several sockets of the state directory, which is not followed",
+            );
+        }
+        let mut footprint = Footprint::new();
+        let mut ready: SmallVec<[Object; 4]> = SmallVec::new();
+        for &(socket, comes) in &wires {
+            if let Socket::End { wire, side } = socket {
+                self.wires.can_send(wire, side, &mut footprint);
+            }
+            if comes && self.wires.is_ready(socket) {
+                ready.push(self.wires.what_is_ready(socket));
+            } else if comes {
+                footprint.extend(self.wires.awaited(socket).map(|object| access(object, Mode::Read)));
+            }
+        }
+        // What alone lets it go on comes before it; of several any other would have done as well.
+        let alone =
+            ready.len() == 1 && wires.len() == 1 && !wait.is_a_look() && self.is_only_source(process, wait);
+        let mode = if alone { Mode::Acquire } else { Mode::Read };
+        footprint.extend(ready.into_iter().map(|object| access(object, mode)));
+        if came || wait.is_a_look() {
+            self.stirs += 1;
+            return Ok(Effect::answer(footprint, Answer::Continue));
+        }
+        let over = self.end_wait(index, &Call::Wait(wait.clone()))?;
+        footprint.extend(over.footprint);
+        Ok(Effect { footprint, ..over })
+    }
+
+    /// Whether a wait is for one descriptor, and for what comes there.
+    fn is_only_source(&self, process: usize, wait: &Wait) -> bool {
+        let Wait::Events { sources, form, .. } = wait else { return false };
+        matches!((form, &sources[..]), (Form::Poll(_) | Form::Select(..), [(_, events)]) if *events & libc::POLLOUT == 0)
+            && self.processes[process].descriptors.has_sockets()
     }
 
     /// An attempt that does not wait, or the end of a wait that has a limit.
