@@ -46,13 +46,14 @@ const CASES: &[(&str, Option<&str>)] = &[
     ("kills another one", Some("was killed at its gate")),
     ("forks a daemon", None),
     ("takes a detour", Some("by a detour")),
-    ("goes by way of where it is", Some("by a detour")),
+    ("goes by way of where it is", None),
     ("goes by way of a link", Some("by a detour")),
     ("opens what has no name again", Some("by a detour")),
-    ("copies within the kernel", Some("copy_file_range on a file of the state directory")),
+    ("copies within the kernel", None),
+    ("sends a file to a socket", Some("sendfile on a file of the state directory")),
     ("is told of changes", Some("inotify_add_watch on a file of the state directory")),
     ("makes a pipe", Some("wanted a pipe, a socket or a device")),
-    ("makes a socket", Some("bind on a file of the state directory")),
+    ("makes a socket", None),
     ("passes a descriptor on", Some("a message with descriptors on a file of the state directory")),
     ("changes its root", Some("a client called chroot")),
     ("gives a name to what has none", None),
@@ -164,7 +165,15 @@ fn misbehave(how: &str, file: &Path, kept: &mut Vec<OwnedFd>) {
         }
         "goes by way of where it is" => {
             let here = std::env::current_dir().expect("a directory");
-            std::fs::write(file.strip_prefix(here).expect("below"), b"detour").expect("the state");
+            let name = file.strip_prefix(here).expect("below");
+            // Somebody else may have replaced it, whom this one is to see.
+            let text = std::fs::read(name).expect("the state");
+            assert!(text == b"old" || text == b"new", "{text:?}");
+            let made = Path::new(name).with_extension("made");
+            std::fs::create_dir(&made).expect("a directory");
+            // The supervisor knows of it by its other name, too.
+            assert!(file.with_extension("made").is_dir());
+            std::fs::remove_dir(file.with_extension("made")).expect("a directory");
         }
         "goes by way of a link" => {
             let directory = file.parent().expect("the state directory");
@@ -183,7 +192,13 @@ fn misbehave(how: &str, file: &Path, kept: &mut Vec<OwnedFd>) {
             std::fs::write(&source, b"from elsewhere").expect("a file");
             let from = std::fs::File::open(source).expect("a file");
             let into = std::fs::File::options().write(true).open(file).expect("the state");
-            rustix::fs::copy_file_range(from, None, into, None, 14).expect("a copy");
+            // Who is told that there is no such call copies by reading and writing.
+            let copied = rustix::fs::copy_file_range(from, None, into, None, 14);
+            assert_eq!(copied, Err(rustix::io::Errno::NOSYS));
+        }
+        "sends a file to a socket" => {
+            let (one, _other) = std::os::unix::net::UnixStream::pair().expect("a pair");
+            rustix::fs::sendfile(one, open().expect("the state"), None, 1).expect("a byte");
         }
         "is told of changes" => {
             let watch =

@@ -125,8 +125,11 @@ impl Arena<'_> {
         if !notification.native {
             self.note_escape("a program of another architecture runs behind the gate");
         }
-        self.note_uncommon(process, &notification);
-        let call = match Call::decode(&notification, &self.processes[process].memory) {
+        if let Some(errno) = self.note_uncommon(process, &notification) {
+            self.threads[index].state = State::Running;
+            return self.answer(index, &notification, Answer::Errno(errno));
+        }
+        let mut call = match Call::decode(&notification, &self.processes[process].memory) {
             Ok(call) => call,
             Err(error) => {
                 // A wrong address: what the kernel would have answered.
@@ -135,6 +138,7 @@ impl Arena<'_> {
                 return self.answer(index, &notification, Answer::Errno(errno));
             }
         };
+        self.spell_out(process, &mut call);
         let call = self.as_socket_call(process, call);
         if self.concerns(process, &call) {
             // A close that gives nothing back, and a sync, are nobody else's business.

@@ -1,17 +1,18 @@
 //! Paths that lead into the state directory and do not look like it, and calls on its files that are not
 //! followed ([`Uncommon`]).
 //!
-//! Whether a call concerns the state directory is seen by how its path begins, which costs nothing. A
-//! path that is relative to some other directory, has `..` in it, or goes through a link from outside may
-//! lead there all the same, and what it does would be seen by nobody. So the paths of calls that are let
-//! pass are followed on the real file system, and a detour is an escape.
+//! Whether a call concerns the state directory is seen by how its path begins, which costs nothing. One that is
+//! relative to a directory above it is spelled out first: `mkdir -p` goes down from the root of all paths, a name
+//! at a time. A path that has `..` in it, or goes through a link from outside, may lead there all the same, and
+//! what it does would be seen by nobody. So the paths of calls that are let pass are followed on the real file
+//! system, and a detour is an escape.
 //!
 //! Not covered: clients with another root directory, mounts that show the state directory a second
 //! time, and what is at the end of a path when somebody changes it in the same instant.
 
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
 
 use super::Arena;
 use super::tree::inside;
@@ -41,25 +42,71 @@ impl Arena<'_> {
         self.note_escape(&format!("a client went into the state directory by a detour, `{path}`"));
     }
 
-    /// Notes if a call touches files of the state directory, or may, in a way that is not followed.
-    pub(super) fn note_uncommon(&mut self, process: usize, notification: &Notification) {
+    /// Spells out the paths of a call that lead into the state directory from a directory above it.
+    pub(super) fn spell_out(&self, process: usize, call: &mut Call) {
+        for at in paths_mut(call).into_iter().flatten() {
+            if at.path.first().is_none_or(|first| *first == b'/') || self.base(process, at).is_some() {
+                continue;
+            }
+            let own = PathBuf::from(format!("/proc/{}", self.processes[process].pid()));
+            let from = match at.directory {
+                libc::AT_FDCWD => own.join("cwd"),
+                directory => own.join("fd").join(directory.to_string()),
+            };
+            let path = Path::new(OsStr::from_bytes(&at.path));
+            // Only names: what `..` leads to is not to be told from the text.
+            let mut parts = path.components();
+            if !parts.all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+                continue;
+            }
+            let Ok(from) = from.read_link() else { continue };
+            let mut spelled = from.join(path.components().collect::<PathBuf>()).into_os_string().into_vec();
+            // A slash at the end asks for a directory.
+            if at.path.ends_with(b"/") {
+                spelled.push(b'/');
+            }
+            if self.roots.iter().any(|(root, _)| inside(&spelled, root).is_some()) {
+                *at = At { directory: libc::AT_FDCWD, path: spelled };
+            }
+        }
+    }
+
+    /// Notes if a call touches files of the state directory, or may, in a way that is not followed. If it is to be
+    /// refused, returns what it is answered.
+    pub(super) fn note_uncommon(&mut self, process: usize, notification: &Notification) -> Option<i32> {
         // At a wrong address there is nothing; the kernel says so.
-        let Ok(Some(call)) = Uncommon::look(notification, &self.processes[process].memory) else { return };
-        let Uncommon { name, files, anyhow } = call;
+        let Ok(Some(call)) = Uncommon::look(notification, &self.processes[process].memory) else {
+            return None;
+        };
+        let Uncommon { name, files, anyhow, refusal } = call;
         if anyhow {
-            return self.note_escape(&format!(
+            self.note_escape(&format!(
                 "a client called {name}, after which it could reach files in ways that are not followed"
             ));
+            return None;
         }
         let concerns = |file: &Target| match file {
             Target::Fd(fd) => self.processes[process].descriptors.get(*fd).is_some(),
             Target::Path(at, _) => self.base(process, at).is_some() || self.is_detour(process, at),
         };
-        if files.iter().any(concerns) {
-            self.note_escape(&format!(
-                "a client used {name} on a file of the state directory, which is not followed"
-            ));
+        if !files.iter().any(concerns) {
+            return None;
         }
+        // Who sends a file to a socket or a pipe may know no other way.
+        if refusal.is_some() && files.iter().all(|file| self.is_named(process, file)) {
+            return refusal;
+        }
+        self.note_escape(&format!(
+            "a client used {name} on a file of the state directory, which is not followed"
+        ));
+        None
+    }
+
+    /// Whether a descriptor leads to a file that has, or had, a name.
+    fn is_named(&self, process: usize, file: &Target) -> bool {
+        let Target::Fd(fd) = file else { return true };
+        let path = format!("/proc/{}/fd/{fd}", self.processes[process].pid());
+        Path::new(&path).read_link().is_ok_and(|path| path.is_absolute())
     }
 
     fn is_detour(&self, process: usize, at: &At) -> bool {
@@ -128,6 +175,33 @@ fn paths(call: &Call) -> [Option<&At>; 2] {
             Target::Fd(_) => [None, None],
         },
         Call::Socket(call) => [call.at(), None],
+        _ => [None, None],
+    }
+}
+
+/// The same, to be changed.
+fn paths_mut(call: &mut Call) -> [Option<&mut At>; 2] {
+    match call {
+        Call::Open { at, .. }
+        | Call::Access { at, .. }
+        | Call::ReadLink { at, .. }
+        | Call::Symlink { at, .. }
+        | Call::Unlink { at, .. }
+        | Call::MakeNode { at, .. }
+        | Call::MakeDirectory { at, .. } => [Some(at), None],
+        Call::Rename { from, to, .. } | Call::Link { from, to, .. } => [Some(from), Some(to)],
+        Call::Truncate { target, .. }
+        | Call::Stat { target, .. }
+        | Call::ChangeMode { target, .. }
+        | Call::ChangeOwner { target }
+        | Call::SetTimes { target, .. }
+        | Call::Attribute { target, .. }
+        | Call::ChangeDirectory { target } => match target {
+            Target::Path(at, _) => [Some(at), None],
+            Target::Fd(_) => [None, None],
+        },
+        // Where a socket lies is looked at when it is known to be one.
+        Call::Socket(_) => [None, None],
         _ => [None, None],
     }
 }

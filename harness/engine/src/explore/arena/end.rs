@@ -106,6 +106,7 @@ impl Arena<'_> {
             self.forget(process, file, &mut released);
         }
         self.released = released;
+        self.hand_naps_on(process);
         for thread in self.threads.iter_mut().filter(|thread| thread.process == process) {
             thread.state = State::Gone;
         }

@@ -5,6 +5,9 @@
 //! with it, offsets and `flock` locks included. Whatever one member of a family does and no file of the
 //! state directory has to do with is done at once; threads of a family are steps of one client.
 //!
+//! The naps of a loop in a shell are each the whole life of a `sleep`: a process begins with what is left to
+//! the thread that starts it, and hands on what it had.
+//!
 //! A parent that lent its memory (`vfork`) stands still until its child has executed a program (`exec`) or
 //! ended (`end`).
 //!
@@ -32,6 +35,15 @@ pub(super) struct Birth {
     /// The thread that does.
     thread: usize,
     flags: u64,
+}
+
+/// Where a process comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    /// The thread that has started it.
+    thread: usize,
+    /// The naps that thread had had by then.
+    naps: u32,
 }
 
 impl Birth {
@@ -125,7 +137,54 @@ impl Arena<'_> {
                 self.take_up(client, &descent, birth)?
             }
         };
-        self.new_thread(client, process, tid)
+        let index = self.new_thread(client, process, tid)?;
+        if known.is_none()
+            && let Some(starter) = self.starter_of(process)
+        {
+            let Nap { count, operation, left, seen, .. } = &self.threads[starter].nap;
+            let (naps, operation, left, seen) = (*count, *operation, *left, seen.clone());
+            let nap = &mut self.threads[index].nap;
+            (nap.count, nap.operation, nap.left, nap.seen) = (naps, operation, left, seen);
+            if let Some(origin) = &mut self.processes[process].origin {
+                origin.naps = naps;
+            }
+        }
+        Ok(index)
+    }
+
+    /// The thread that has started a process, while it lives.
+    fn starter_of(&self, process: usize) -> Option<usize> {
+        let (parent, origin) = (self.processes[process].parent?, self.processes[process].origin?);
+        let thread = &self.threads[origin.thread];
+        (thread.process == parent && !matches!(thread.state, State::Gone)).then_some(origin.thread)
+    }
+
+    /// A process has ended. The naps that it had were for the thread that started it, and so was what it looked at.
+    /// That one has waited meanwhile, which counts as a nap and is none that is free.
+    pub(super) fn hand_naps_on(&mut self, process: usize) {
+        let (Some(starter), Some(origin)) = (self.starter_of(process), self.processes[process].origin) else {
+            return;
+        };
+        for index in (0..self.threads.len()).filter(|&index| index != starter) {
+            if self.threads[index].process != process {
+                continue;
+            }
+            // How far it came is asked of it still.
+            let over = Nap::at(self.threads[index].nap.clock_ns);
+            let child = std::mem::replace(&mut self.threads[index].nap, over);
+            let nap = &mut self.threads[starter].nap;
+            let lay_down = child.count > origin.naps;
+            if lay_down && (nap.count == 0 || child.operation > nap.operation) {
+                (nap.count, nap.operation, nap.left) = (child.count, child.operation, child.left);
+            } else if lay_down && child.operation == nap.operation {
+                nap.left = nap.left.min(child.left);
+            }
+            for object in child.seen {
+                if !nap.seen.contains(&object) {
+                    nap.seen.push(object);
+                }
+            }
+        }
     }
 
     /// Takes up a process that a member of a family has started.
@@ -147,6 +206,7 @@ impl Arena<'_> {
         {
             process.lent_by = Some(birth.thread);
         }
+        process.origin = birth.map(|birth| Origin { thread: birth.thread, naps: 0 });
         process.borrows_memory = birth.is_some_and(|birth| birth.has(libc::CLONE_VM));
         let left = self.family_of(client).find(|&process| self.processes[process].is_buried());
         Ok(match left {
@@ -239,6 +299,7 @@ impl Process {
             grew: false,
             borrows_memory: false,
             lent_by: None,
+            origin: None,
             executes: None,
             has_ended: false,
             looked_at: None,

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::descriptors::Descriptors;
-use super::family::Birth;
+use super::family::{Birth, Origin};
 use super::nursery::{Offspring, Patience};
 use super::tree::Inode;
 use super::{Arena, ArenaError, State};
@@ -107,6 +107,8 @@ pub(super) struct Process {
     pub borrows_memory: bool,
     /// The thread that stands still until this process has memory of its own, or has ended.
     pub lent_by: Option<usize>,
+    /// Who has started it, if that was seen.
+    pub origin: Option<Origin>,
     /// It was let execute a program, which closes these descriptors, and has not been seen since.
     pub executes: Option<Vec<i32>>,
     pub has_ended: bool,
@@ -256,6 +258,7 @@ impl Arena<'_> {
             grew: false,
             borrows_memory: false,
             lent_by: None,
+            origin: None,
             executes: None,
             has_ended: false,
             looked_at: None,

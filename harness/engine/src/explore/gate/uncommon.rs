@@ -3,7 +3,8 @@
 //! names.
 //!
 //! Few programs make them on files that several processes share. That one did is told, instead of a
-//! verdict that knows nothing of it.
+//! verdict that knows nothing of it. Copies from file to file are refused instead, as kernels and file systems do that
+//! do not have them: `cat`, `cp` and the libraries of most languages then read and write.
 //!
 //! Not covered: memory that processes share without a file, System V's and POSIX's queues and semaphores,
 //! and what takes the rights of an administrator on a whole machine (`swapon`, `acct`, `quotactl`).
@@ -21,6 +22,9 @@ const HARMLESS: u64 = (libc::RWF_HIPRI | libc::RWF_DSYNC | libc::RWF_SYNC) as u6
 /// Descriptors in one message at most (`SCM_MAX_FD`).
 const PASSED_MAX: u64 = 253;
 const CLOSE_RANGE_UNSHARE: u64 = 2;
+/// `linux/fs.h`: what shares the blocks of another file.
+const FICLONE: u32 = 0x4004_9409;
+const FICLONERANGE: u32 = 0x4020_940d;
 
 /// What a call that is not followed is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub struct Uncommon {
     pub files: SmallVec<[Target; 2]>,
     /// Whether it could be about any file at all.
     pub anyhow: bool,
+    /// What it is answered, where programs are known to do without it.
+    pub refusal: Option<i32>,
 }
 
 impl Uncommon {
@@ -51,16 +57,26 @@ impl Uncommon {
             }
             Ok(Target::Path(At { directory, path }, true))
         };
-        let on = |name, files| Ok(Some(Self { name, files, anyhow: false }));
-        let anyhow = |name| Ok(Some(Self { name, files: SmallVec::new(), anyhow: true }));
+        let on = |name, files| Ok(Some(Self { name, files, anyhow: false, refusal: None }));
+        let refused =
+            |name, files, errno| Ok(Some(Self { name, files, anyhow: false, refusal: Some(errno) }));
+        let anyhow = |name| Ok(Some(Self { name, files: SmallVec::new(), anyhow: true, refusal: None }));
         if !notification.native {
             return Ok(None);
         }
         match notification.number {
-            libc::SYS_copy_file_range => on("copy_file_range", smallvec![fd(0), fd(2)]),
+            libc::SYS_copy_file_range => refused("copy_file_range", smallvec![fd(0), fd(2)], libc::ENOSYS),
             libc::SYS_splice => on("splice", smallvec![fd(0), fd(2)]),
-            libc::SYS_sendfile => on("sendfile", smallvec![fd(0), fd(1)]),
-            libc::SYS_ioctl => on("ioctl", smallvec![fd(0)]),
+            libc::SYS_sendfile => refused("sendfile", smallvec![fd(0), fd(1)], libc::EINVAL),
+            libc::SYS_ioctl => match a[1] as u32 {
+                FICLONE => refused("a clone", smallvec![fd(0), fd(2)], libc::EOPNOTSUPP),
+                // The source is in memory, at the beginning of what describes the range.
+                FICLONERANGE => {
+                    let from = Target::Fd(memory.read_u64(a[2])? as i32);
+                    refused("a clone", smallvec![fd(0), from], libc::EOPNOTSUPP)
+                }
+                _ => on("ioctl", smallvec![fd(0)]),
+            },
             libc::SYS_preadv2 if a[5] & !HARMLESS != 0 => on("preadv2 with flags", smallvec![fd(0)]),
             libc::SYS_pwritev2 if a[5] & !HARMLESS != 0 => on("pwritev2 with flags", smallvec![fd(0)]),
             libc::SYS_openat2 if memory.read_u64(a[2] + 16)? != 0 => {
