@@ -10,6 +10,12 @@ step "tools that the tests use beyond the Rust toolchain"
 missing=()
 command -v python3 >/dev/null || missing+=(python3)
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
+# What `tests/programs` is written for, or tries as it is.
+command -v git >/dev/null || missing+=(git)
+command -v sqlite3 >/dev/null || missing+=(sqlite3)
+command -v flock >/dev/null || missing+=(util-linux)
+command -v dotlockfile >/dev/null || missing+=(liblockfile-bin)
+command -v lockfile >/dev/null || missing+=(procmail)
 if [ "${#missing[@]}" -gt 0 ]; then
     echo "installing: ${missing[*]}"
     apt-get update -q && apt-get install -qy --no-install-recommends "${missing[@]}"

@@ -4,7 +4,10 @@
 //! The programs lie in `tests/programs`, a folder a language, each with a definition of its wrong and its right
 //! ways. Every one is written for these tests.
 
+mod c;
+mod distribution;
 mod python;
+mod shell;
 
 use std::path::Path;
 
@@ -90,18 +93,18 @@ fn explore_with(place: &Place, definition: &str, strategy: &str, more: &[&str]) 
 
 /// A way that is wrong: it shows this anomaly, and shows it again. Returns what the replay tells.
 fn finds(place: &Place, definition: &str, strategy: &str, guarantee: &str, anomaly: &str) -> String {
-    let run = explore_with(place, definition, strategy, &["--budget", "60s", "--fail-fast"]);
+    let run = explore_with(place, definition, strategy, &["--budget", "120s", "--fail-fast"]);
     replay(place, definition, cell(&run, strategy, guarantee), anomaly)
 }
 
 /// A way that is right: every execution was run, and there was more than one.
 fn verifies(place: &Place, definition: &str, strategy: &str, guarantee: &str) {
-    let run = explore_with(place, definition, strategy, &["--budget", "60s"]);
+    let run = explore_with(place, definition, strategy, &["--budget", "120s"]);
     let cell = cell(&run, strategy, guarantee);
     assert_eq!(cell["verdict"], "verified", "{cell}");
     assert_eq!(cell["scope"]["exhausted"], true, "{cell}");
     assert_eq!(cell["scope"]["preemption_bound"], Value::Null, "{cell}");
-    assert!(cell["scope"]["executions"].as_u64().expect("a number") > 2, "{cell}");
+    assert!(cell["scope"]["executions"].as_u64().expect("a number") > 1, "{cell}");
 }
 
 /// Runs the witness of a violated cell again, twice: it is told in the same words.

@@ -1,0 +1,56 @@
+//! Locks in C, a family a pair, compiled on the spot.
+
+use std::process::Command;
+
+use super::{finds, place_with, verifies};
+use crate::command::Place;
+
+fn place() -> Place {
+    let place = place_with("c", str::to_owned);
+    let compiled =
+        Command::new("cc").args(["-O1", "-o", "locks", "locks.c"]).current_dir(place.path()).output();
+    let compiled = compiled.expect("a C compiler is there");
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    place
+}
+
+#[test]
+fn locks_of_every_family_are_verified_in_c() {
+    let place = place();
+    for strategy in ["excl", "mkdir", "link", "rename", "fcntl", "ofd"] {
+        verifies(&place, "locks.toml", strategy, "mutual-exclusion");
+    }
+    verifies(&place, "removed.toml", "flock", "mutual-exclusion");
+}
+
+#[test]
+fn locks_in_c_that_are_none_have_two_holders() {
+    let place = place();
+    for (strategy, call) in [
+        ("excl-looked", "access(active.lock)"),
+        ("link-renamed", "rename(active.lock."),
+        ("fcntl-reopened", "close(active.lock)"),
+        ("ofd-shared", "active.lock"),
+    ] {
+        let told = finds(&place, "locks.toml", strategy, "mutual-exclusion", "two-holders");
+        assert!(told.contains(call), "{strategy}: {told}");
+    }
+}
+
+#[test]
+fn locks_in_c_that_are_removed_under_others_have_two_holders() {
+    let place = place();
+    for (definition, strategy, call) in [
+        ("removed.toml", "flock-removed", "unlink(active.lock)"),
+        ("dead.toml", "excl-dead", "unlink(active.lock)"),
+        ("old.toml", "mkdir-old", "rmdir(active.lock)"),
+    ] {
+        let told = finds(&place, definition, strategy, "mutual-exclusion", "two-holders");
+        assert!(told.contains(call), "{strategy}: {told}");
+    }
+}
+
+#[test]
+fn a_lock_of_the_dead_that_is_removed_under_a_guard_is_verified_in_c() {
+    verifies(&place(), "dead.toml", "excl-dead-guarded", "mutual-exclusion");
+}
