@@ -61,6 +61,8 @@ pub(super) struct Fate {
     pub kind: FateKind,
     pub victim: usize,
     pub progress: Progress,
+    /// What a kill might have given back, had it come earlier.
+    had: SmallVec<[Potential; 4]>,
     /// The victim has taken no step, or has changed something by its last one.
     visible: bool,
     /// Since the pause began, or time passed in it, somebody has changed something.
@@ -92,6 +94,28 @@ impl Fate {
         ThreadId(ThreadId::RELUCTANT | (self.victim as u16 * THREADS_OF_A_CLIENT + number))
     }
 
+    /// The victim has taken a step: what it may have since then, which it would give back.
+    fn note_what_it_has(&mut self, step: &Footprint, talks: bool) {
+        let mut has = |potential: Potential| {
+            if !self.had.contains(&potential) {
+                self.had.push(potential);
+            }
+        };
+        for access in step {
+            let mode = match (access.object.kind, access.mode) {
+                (ObjectKind::Lock, Mode::AcquireShared) => Mode::ReleaseShared,
+                (ObjectKind::Lock | ObjectKind::WriteGate, Mode::Acquire | Mode::Write) => Mode::Release,
+                _ => continue,
+            };
+            has(Potential::Certain(Access { object: access.object, mode }));
+            has(Potential::Certain(Access { object: STILLNESS, mode: Mode::Write }));
+        }
+        if talks {
+            has(Potential::Any(ObjectKind::Channel, Mode::Write));
+            has(Potential::Any(ObjectKind::Channel, Mode::Release));
+        }
+    }
+
     fn is_ahead(&self, kind: FateKind) -> bool {
         self.kind == kind && self.progress == Progress::Ahead
     }
@@ -107,9 +131,22 @@ pub(super) fn pause_of(process: usize) -> Object {
     Object { kind: ObjectKind::Channel, key: digest(&("pause", process)) }
 }
 
-/// Whether a process lives.
-pub(super) fn life_of(process: usize) -> Object {
+/// Whether a process lives: each of its steps depends on that.
+fn life_of(process: usize) -> Object {
     Object { kind: ObjectKind::Liveness, key: process as u64 }
+}
+
+/// The same as others can see it.
+pub(super) fn sight_of(process: usize) -> Object {
+    Object { kind: ObjectKind::Liveness, key: digest(&("sight", process)) }
+}
+
+/// What a kill is as a step, whatever is given back by it.
+fn kill_of(victim: usize) -> Footprint {
+    [life_of(victim), sight_of(victim)]
+        .map(|object| Access { object, mode: Mode::Write })
+        .into_iter()
+        .collect()
 }
 
 impl Arena<'_> {
@@ -119,6 +156,7 @@ impl Arena<'_> {
             kind,
             victim,
             progress: Progress::Over,
+            had: SmallVec::new(),
             visible: true,
             stirred: false,
             clock_ns: 0,
@@ -144,6 +182,7 @@ impl Arena<'_> {
             fate.progress = Progress::Ahead;
             (fate.visible, fate.stirred, fate.clock_ns, fate.until_ns) = (true, false, 0, 0);
             (fate.struck, fate.stood) = (None, None);
+            fate.had.clear();
             fate.silenced.clear();
         }
     }
@@ -305,10 +344,11 @@ impl Arena<'_> {
             !talks && access.object.kind == ObjectKind::Channel && access.mode == Mode::Acquire
         };
         let changes =
-            |access: &Access| access.mode != Mode::Read && !own(access.object.kind) && !wakes_up(access);
+            |access: &Access| access.mode.changes() && !own(access.object.kind) && !wakes_up(access);
         let visible = step.iter().any(changes) || self.recorded(client) != was_recorded;
         for fate in self.fates.iter_mut().filter(|fate| fate.victim == client) {
             fate.visible = visible;
+            fate.note_what_it_has(step, talks);
         }
     }
 
@@ -317,8 +357,8 @@ impl Arena<'_> {
         let held_up = |fate: &&Fate| fate.is_ahead(FateKind::Kill) && self.is_spared(fate);
         self.fates.iter().filter(held_up).map(|fate| Waiting {
             thread: fate.thread(),
-            footprint: std::iter::once(Access { object: life_of(fate.victim), mode: Mode::Write }).collect(),
-            potential: SmallVec::new(),
+            footprint: kill_of(fate.victim),
+            potential: fate.had.clone(),
         })
     }
 
@@ -382,10 +422,11 @@ impl Arena<'_> {
         let last_resort = kind == FateKind::Pause && !stirred;
         let follows = if last_resort { self.others_than(victim) } else { Threads::new() };
         self.fates[at].stood = self.would_go_on(victim);
-        let mut footprint: Footprint = smallvec![match kind {
-            FateKind::Kill => Access { object: life_of(victim), mode: Mode::Write },
-            FateKind::Pause => Access { object: pause_of(victim), mode: Mode::Release },
-        }];
+        let mut footprint: Footprint = match kind {
+            FateKind::Kill => kill_of(victim),
+            FateKind::Pause => smallvec![Access { object: pause_of(victim), mode: Mode::Release }],
+        };
+        let of_itself = footprint.len();
         self.fates[at].progress = Progress::Over;
         let unfinished = self.unfinished(victim);
         let kills = kind == FateKind::Kill && !unfinished.is_empty();
@@ -405,7 +446,7 @@ impl Arena<'_> {
                 }
                 goes_on
             });
-            if footprint.len() > 1 {
+            if footprint.len() > of_itself {
                 // Others may go on because of what it gives back.
                 footprint.push(Access { object: STILLNESS, mode: Mode::Write });
             }
@@ -419,7 +460,7 @@ impl Arena<'_> {
             self.note_fate(first, Act::Resume);
         }
         let signature = digest(&("fate", id.0, kills, &footprint[..]));
-        let potential = SmallVec::new();
+        let potential = std::mem::take(&mut self.fates[at].had);
         Ok(Step { thread: id, footprint, potential, signature, yields: false, follows })
     }
 

@@ -15,7 +15,7 @@ use std::io::{Seek, Write};
 
 use smallvec::{SmallVec, smallvec};
 
-use super::fate::life_of;
+use super::fate::sight_of;
 use super::perform::{Effect, Ending};
 use super::tree::digest;
 use super::{Arena, ArenaError, Pending, State};
@@ -96,7 +96,7 @@ impl Arena<'_> {
         call: &Call,
         about: usize,
     ) -> Result<Effect, ArenaError> {
-        let footprint: Footprint = smallvec![Access { object: life_of(about), mode: Mode::Read }];
+        let footprint: Footprint = smallvec![Access { object: sight_of(about), mode: Mode::Read }];
         let ending = self.tell_of_life(process, call)?;
         Ok(Effect { footprint, potential: SmallVec::new(), ending, yields: false })
     }

@@ -204,6 +204,12 @@ impl Arena<'_> {
         nap.woken || nap.left > 0 && nap.length_ns() <= self.jitter_ns
     }
 
+    /// Whether a thread that waits for something to come might have given up before.
+    pub(super) fn may_give_up(&self, index: usize) -> bool {
+        let nap = &self.threads[index].nap;
+        nap.timed && nap.length_ns() <= self.jitter_ns
+    }
+
     /// Who wakes up when nobody else can go on, but those who are paused.
     pub(super) fn first_to_wake(&self, able: &[ThreadId]) -> Option<usize> {
         let under_way = self.holder.is_none() || self.prepares || self.is_under_way();
@@ -241,9 +247,12 @@ impl Arena<'_> {
             Call::Futex { .. } => self.threads[index].nap.timed && !self.may_wake(index),
             Call::Wait(wait) => {
                 let at_wires = !self.wires_of(self.threads[index].process, wait).is_empty();
-                !(at_wires && (wait.is_a_look() || self.has_come(index, wait)))
+                let over = wait.is_a_look() || self.may_wake(index);
+                !(at_wires && (over || self.has_come(index, wait)))
             }
-            Call::Socket(call) => self.has_no_message(self.threads[index].process, call),
+            Call::Socket(call) => {
+                self.has_no_message(self.threads[index].process, call) && !self.may_wake(index)
+            }
             _ => false,
         }
     }

@@ -66,11 +66,14 @@ impl Arena<'_> {
             }
             Call::Sleep { .. } => self.may_wake(index),
             Call::Futex { .. } => self.may_wake(index),
-            Call::Socket(call) => !self.has_no_message(thread.process, call),
+            Call::Socket(call) => {
+                !self.has_no_message(thread.process, call) || thread.nap.timed && self.may_wake(index)
+            }
             // Any other is let go on as soon as that is there.
             Call::Wait(wait) => {
                 let at_wires = !self.wires_of(thread.process, wait).is_empty();
-                at_wires && (wait.is_a_look() || self.has_come(index, wait))
+                let over = wait.is_a_look() || thread.nap.timed && self.may_wake(index);
+                at_wires && (over || self.has_come(index, wait))
             }
             call if !self.gates.is_empty() && pending.half.is_none() => {
                 match self.writes_to(thread.process, call) {

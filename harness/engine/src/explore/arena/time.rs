@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use super::Arena;
 use super::tree::Inode;
-use crate::explore::access::{Footprint, Mode, Object};
+use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind};
 
 /// Where the clocks stand when an execution begins, in nanoseconds: 2026-01-01T00:00:00Z.
 pub(super) const EPOCH_NS: u64 = 1_767_225_600_000_000_000;
@@ -62,15 +62,20 @@ impl Arena<'_> {
         if !self.time.moves {
             return now;
         }
+        // That a client goes on is nothing that anybody could see.
+        let reads = |access: &Access| {
+            access.mode == Mode::Read
+                || access.mode == Mode::Hold && access.object.kind == ObjectKind::Liveness
+        };
         for access in footprint {
             if let Some((_, changed, touched)) =
                 self.time.objects.iter().find(|(object, ..)| *object == access.object)
             {
-                now = now.max(if access.mode == Mode::Read { *changed } else { *touched });
+                now = now.max(if reads(access) { *changed } else { *touched });
             }
         }
         for access in footprint {
-            let changes = access.mode != Mode::Read;
+            let changes = !reads(access);
             match self.time.objects.iter_mut().find(|(object, ..)| *object == access.object) {
                 Some((_, changed, touched)) => {
                     *touched = (*touched).max(now);

@@ -146,8 +146,15 @@ impl Arena<'_> {
         match call {
             Call::Wait(wait) => {
                 let until_ns = self.threads[index].nap.until_ns;
-                self.pause_others(process, until_ns, &mut footprint, &mut potential);
-                self.threads[index].nap.seen.clear();
+                let at_wires = !self.wires_of(self.threads[index].process, wait).is_empty();
+                if !at_wires || !self.may_wake(index) {
+                    self.pause_others(process, until_ns, &mut footprint, &mut potential);
+                }
+                let nap = &mut self.threads[index].nap;
+                if at_wires {
+                    nap.left = nap.left.saturating_sub(1);
+                }
+                nap.seen.clear();
                 self.advance(index, until_ns);
                 let memory = &self.processes[self.threads[index].process].memory;
                 let answer = match wait.tell_time_out(memory).map(|()| wait.timed_out()) {
@@ -206,6 +213,11 @@ impl Arena<'_> {
                     footprint.push(Access { object: section, mode: Mode::Write });
                 }
                 Ok(Effect { footprint, potential, ending: Ending::Answer(Answer::Value(0)), yields: false })
+            }
+            Call::Socket(_) => {
+                self.note_escape("a client closed a socket at which another of its threads waited");
+                let ending = Ending::Answer(Answer::Continue);
+                Ok(Effect { footprint, potential, ending, yields: false })
             }
             other => Err(ArenaError::Confused(format!("{other:?} is no wait"))),
         }

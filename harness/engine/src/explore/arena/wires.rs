@@ -97,6 +97,8 @@ struct Wire {
 struct Acceptor {
     inode: Inode,
     listens: bool,
+    /// How many may wait to be accepted, and one more.
+    backlog: usize,
     /// Wires whose other end nobody has taken yet.
     queue: Flow<usize>,
 }
@@ -132,7 +134,7 @@ impl Wires {
     /// A socket got a name, which leads to this inode.
     pub fn bind(&mut self, inode: Inode) -> Socket {
         let queue = Flow::new(digest(&("queue", inode.0)));
-        self.acceptors.push(Acceptor { inode, listens: false, queue });
+        self.acceptors.push(Acceptor { inode, listens: false, backlog: 0, queue });
         Socket::Acceptor(self.acceptors.len() - 1)
     }
 
@@ -151,10 +153,26 @@ impl Wires {
     }
 
     /// Others can connect from now on.
-    pub fn listen(&mut self, acceptor: usize, footprint: &mut Footprint) {
+    pub fn listen(&mut self, acceptor: usize, backlog: i32, footprint: &mut Footprint) {
         let acceptor = &mut self.acceptors[acceptor];
         acceptor.listens = true;
+        // A negative one is as many as there may be.
+        acceptor.backlog = usize::try_from(backlog).unwrap_or(usize::MAX - 1);
         footprint.push(Access { object: Self::listens(acceptor.inode), mode: Mode::Write });
+    }
+
+    /// Nobody can connect any more, and who accepts gets those who have, and then an error.
+    pub fn listen_no_more(&mut self, acceptor: usize, footprint: &mut Footprint) {
+        let acceptor = &mut self.acceptors[acceptor];
+        acceptor.listens = false;
+        footprint.push(Access { object: Self::listens(acceptor.inode), mode: Mode::Write });
+        acceptor.queue.end(footprint);
+    }
+
+    /// Whether too many wait already to be accepted by the socket with this inode.
+    pub fn has_no_room(&self, inode: Inode) -> bool {
+        let full = |acceptor: &Acceptor| acceptor.queue.unread.len() > acceptor.backlog;
+        self.acceptors.iter().any(|acceptor| acceptor.inode == inode && acceptor.listens && full(acceptor))
     }
 
     /// Somebody connects to the socket with this inode. `None`: nobody is there. `name` is that of the new wire.
@@ -173,6 +191,10 @@ impl Wires {
         let queue = &mut self.acceptors[acceptor].queue;
         footprint.push(Access { object: queue.object("head"), mode: Mode::Write });
         let Some((number, wire)) = queue.unread.pop_front() else {
+            if queue.ended {
+                footprint.push(Access { object: queue.object("end"), mode: Mode::Acquire });
+                return None;
+            }
             footprint.extend(queue.next().map(|object| Access { object, mode: Mode::Read }));
             return None;
         };
@@ -315,7 +337,7 @@ mod tests {
         let Socket::Acceptor(acceptor) = wires.bind(Inode(7)) else { unreachable!("it has a name") };
         let mut none = Footprint::new();
         assert_eq!(wires.connect(Inode(7), 1, &mut none), None, "nobody listens yet");
-        wires.listen(acceptor, &mut none);
+        wires.listen(acceptor, 8, &mut none);
         assert_eq!(wires.connect(Inode(7), 1, &mut none), Some(Socket::End { wire: 0, side: 0 }));
         assert_eq!(wires.accept(acceptor, &mut none), Some(Socket::End { wire: 0, side: 1 }));
         assert_eq!(wires.accept(acceptor, &mut none), None);
@@ -390,7 +412,7 @@ mod tests {
         let socket = wires.bind(Inode(7));
         let Socket::Acceptor(acceptor) = socket else { unreachable!("it has a name") };
         let (mut first, mut second, mut closing) = (Footprint::new(), Footprint::new(), Footprint::new());
-        wires.listen(acceptor, &mut Footprint::new());
+        wires.listen(acceptor, 8, &mut Footprint::new());
         wires.connect(Inode(7), 1, &mut first).expect("it listens");
         wires.connect(Inode(7), 2, &mut second).expect("it listens");
         assert!(conflict(&first, &second), "who is accepted first depends on their order");

@@ -127,7 +127,7 @@ impl fmt::Display for Shown<'_> {
                 SocketAct::Bind { at: None } => write!(out, "bind"),
                 SocketAct::Connect { at: Some(at) } => write!(out, "connect({})", name(at)),
                 SocketAct::Connect { at: None } => write!(out, "connect"),
-                SocketAct::Listen => write!(out, "listen({file})"),
+                SocketAct::Listen { .. } => write!(out, "listen({file})"),
                 SocketAct::Accept { .. } => write!(out, "accept({file})"),
                 SocketAct::Send { from, .. } => {
                     let bytes: usize = from.iter().map(|span| span.length).sum();

@@ -3,7 +3,7 @@
 //! Decoded whatever their socket is. Those on sockets that are followed are done in the client's place or as
 //! steps; of the others only matters whether they would wait.
 //!
-//! Not covered: `sendmmsg` and `recvmmsg`, which make no step of their own.
+//! Not covered: `sendmmsg` and `recvmmsg`, which are told.
 
 use std::io;
 
@@ -25,7 +25,9 @@ pub enum SocketAct {
     Bind {
         at: Option<At>,
     },
-    Listen,
+    Listen {
+        backlog: i32,
+    },
     /// See `Bind`.
     Connect {
         at: Option<At>,
@@ -73,7 +75,7 @@ impl SocketCall {
         let span = Span { address: a[1], length: a[2] as usize };
         let act = match notification.number {
             libc::SYS_bind => SocketAct::Bind { at: name(memory, a[1], a[2])? },
-            libc::SYS_listen => SocketAct::Listen,
+            libc::SYS_listen => SocketAct::Listen { backlog: a[1] as i32 },
             libc::SYS_connect => SocketAct::Connect { at: name(memory, a[1], a[2])? },
             libc::SYS_accept => SocketAct::Accept { address: a[1], length: a[2], flags: 0 },
             libc::SYS_accept4 => SocketAct::Accept { address: a[1], length: a[2], flags: a[3] as i32 },

@@ -222,14 +222,19 @@ impl Trace {
     /// The step before which a later one can come in place of this one, with which it conflicts: a kill that would come
     /// to the same as one before the step before comes there.
     fn before_which(&self, index: usize, later: &[Access]) -> Option<usize> {
-        let goes_on = |access: &Access| {
-            access.object.kind == ObjectKind::Liveness
-                && access.mode == Mode::Hold
-                && later.contains(&Access { mode: Mode::Write, ..*access })
+        // Only the steps of the client itself touch its life, and what ends it.
+        let life = |mode: Mode| {
+            move |access: &Access| {
+                access.object.kind == ObjectKind::Liveness
+                    && access.mode == mode
+                    && later.contains(&Access { mode: Mode::Write, ..*access })
+            }
         };
-        let previous = |index: &usize| self.events[*index].previous;
-        let mut own = std::iter::successors(Some(index), previous);
-        own.find(|&index| !self.events[index].step.footprint.iter().any(goes_on))
+        let has = |index: usize, mode: Mode| self.events[index].step.footprint.iter().any(life(mode));
+        match has(index, Mode::Hold) {
+            true => (0..index).rev().find(|&index| has(index, Mode::Read)),
+            false => Some(index),
+        }
     }
 
     /// A number that two executions share if, but for collisions, they are of one class.

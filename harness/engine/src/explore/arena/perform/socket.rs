@@ -89,7 +89,7 @@ impl Arena<'_> {
         let serves = self.specification.processes[self.processes[process].client].kind == PartKind::Server;
         let file = self.processes[process].descriptors.get(call.fd);
         let limit = file.filter(|_| !serves).and_then(|file| time_limit(&file.file));
-        if self.has_no_message(process, call) {
+        if matches!(call.act, SocketAct::Receive { .. } | SocketAct::Accept { .. }) {
             self.lie_down(index, libc::CLOCK_MONOTONIC, limit.unwrap_or(0), false);
             self.threads[index].nap.timed = limit.is_some();
         }
@@ -107,9 +107,9 @@ impl Arena<'_> {
                     return Ok(Effect::answer(Footprint::new(), Answer::Continue));
                 };
                 match (act, socket) {
-                    (SocketAct::Listen, Socket::Acceptor(acceptor)) => {
+                    (SocketAct::Listen { backlog }, Socket::Acceptor(acceptor)) => {
                         let mut footprint = Footprint::new();
-                        self.wires.listen(acceptor, &mut footprint);
+                        self.wires.listen(acceptor, *backlog, &mut footprint);
                         Ok(Effect::answer(footprint, Answer::Continue))
                     }
                     (SocketAct::Accept { address, length, flags }, Socket::Acceptor(acceptor)) => {
@@ -124,6 +124,13 @@ impl Arena<'_> {
                     (SocketAct::Shutdown { how }, Socket::End { wire, side }) => {
                         let mut footprint = Footprint::new();
                         self.wires.shut_down(wire, side, *how, &mut footprint);
+                        Ok(Effect::answer(footprint, Answer::Continue))
+                    }
+                    (SocketAct::Shutdown { how }, Socket::Acceptor(acceptor)) => {
+                        let mut footprint = Footprint::new();
+                        if *how != libc::SHUT_WR {
+                            self.wires.listen_no_more(acceptor, &mut footprint);
+                        }
                         Ok(Effect::answer(footprint, Answer::Continue))
                     }
                     // The kernel says what is wrong with it.
@@ -149,8 +156,19 @@ impl Arena<'_> {
     /// Notes that a process has this socket, where there may have been another one.
     fn have_socket(&mut self, thread: usize, fd: i32, file: File, inode: Inode, socket: Socket, at: &At) {
         let process = self.threads[thread].process;
+        let client = self.processes[process].client;
+        let same = file.metadata().map_or(0, |metadata| std::os::unix::fs::MetadataExt::ino(&metadata));
         let file = self.open_socket(thread, file, inode, socket, name_of(at));
-        self.processes[process].descriptors.insert(fd, file);
+        self.processes[process].descriptors.insert(fd, Rc::clone(&file));
+        // It may have been copied, or inherited, before it was anything that others could see.
+        let link = format!("socket:[{same}]");
+        for member in self.family_of(client).collect::<Vec<_>>() {
+            let own = &self.processes[member];
+            let copies = if own.has_ended { Vec::new() } else { descriptors_with(own.pid(), &link) };
+            for copy in copies.into_iter().filter(|&copy| (member, copy) != (process, fd)) {
+                self.processes[member].descriptors.insert(copy, Rc::clone(&file));
+            }
+        }
     }
 
     fn open_socket(
@@ -170,6 +188,10 @@ impl Arena<'_> {
     fn bind(&mut self, thread: usize, fd: i32, at: &At) -> Result<Effect, ArenaError> {
         let process = self.threads[thread].process;
         let mut footprint = Footprint::new();
+        if self.socket_of(process, fd).is_some() {
+            // It has a name, or is connected: the kernel says so.
+            return Ok(Effect::answer(footprint, Answer::Errno(libc::EINVAL)));
+        }
         let Some(socket) = self.stream_socket(process, fd, "bind") else {
             return Ok(Effect::answer(footprint, Answer::Continue));
         };
@@ -208,6 +230,16 @@ impl Arena<'_> {
     fn connect(&mut self, thread: usize, fd: i32, at: &At) -> Result<Effect, ArenaError> {
         let process = self.threads[thread].process;
         let mut footprint = Footprint::new();
+        match self.socket_of(process, fd) {
+            Some(Socket::End { .. }) => return Ok(Effect::answer(footprint, Answer::Errno(libc::EISCONN))),
+            Some(Socket::Acceptor(_)) => {
+                self.note_escape(
+                    "a client connected with a socket that has a name of its own, which is not followed",
+                );
+                return Ok(Effect::answer(footprint, Answer::Continue));
+            }
+            None => {}
+        }
         let Some(socket) = self.stream_socket(process, fd, "connect") else {
             return Ok(Effect::answer(footprint, Answer::Continue));
         };
@@ -221,6 +253,13 @@ impl Arena<'_> {
                     Some(inode) => {
                         footprint.push(access(inode.object(ObjectKind::Attributes), Mode::Read));
                         let name = digest(&("wire", self.threads[thread].id.0, self.threads[thread].steps));
+                        if self.wires.has_no_room(inode) {
+                            self.note_escape(
+                                "more clients connected at once than a socket of the state directory has room for, \
+                                 which is not followed",
+                            );
+                            return Ok(Effect::answer(footprint, Answer::Errno(libc::EAGAIN)));
+                        }
                         connected = self.wires.connect(inode, name, &mut footprint);
                         if connected.is_some() { Ok(0) } else { Err(libc::ECONNREFUSED) }
                     }
@@ -279,8 +318,13 @@ impl Arena<'_> {
         let mut footprint = Footprint::new();
         let attempt = never_waits(&file.file);
         let Some(end) = self.wires.accept(acceptor, &mut footprint) else {
+            if self.wires.is_ready(Socket::Acceptor(acceptor)) {
+                // It listens no more.
+                return Ok(Effect::answer(footprint, Answer::Errno(libc::EINVAL)));
+            }
             return Ok(self.nothing_came(thread, footprint, attempt));
         };
+        let attempt = attempt || self.may_give_up(thread);
         // SAFETY: zero is a value of every field.
         let mut peer: libc::sockaddr_un = unsafe { std::mem::zeroed() };
         let mut room = size_of::<libc::sockaddr_un>() as libc::socklen_t;
@@ -350,6 +394,10 @@ impl Arena<'_> {
             }
             Ok(bytes) => {
                 self.agree("send", if can { Ok(0) } else { Err(libc::EPIPE) }, sent)?;
+                let all = from.iter().map(|span| span.length).sum::<usize>();
+                if (bytes as usize) < all {
+                    self.note_escape("a socket of the state directory was full, which is not followed");
+                }
                 self.wires.send(wire, side, bytes as usize, &mut footprint);
             }
             Err(_) => self.agree("send", Ok(0), sent)?,
@@ -413,7 +461,8 @@ impl Arena<'_> {
                 return Ok(Effect::answer(footprint, Answer::Errno(libc::EFAULT)));
             }
         }
-        let footprint = if attempt { at_any_time(footprint) } else { footprint };
+        let at_once = attempt || self.may_give_up(thread);
+        let footprint = if at_once { at_any_time(footprint) } else { footprint };
         Ok(Effect::answer(footprint, super::answer(got)))
     }
 
@@ -443,7 +492,7 @@ impl Arena<'_> {
         // What alone lets it go on comes before it; of several any other would have done as well.
         let alone =
             ready.len() == 1 && wires.len() == 1 && !wait.is_a_look() && self.is_only_source(process, wait);
-        let mode = if alone { Mode::Acquire } else { Mode::Read };
+        let mode = if alone && !self.may_give_up(index) { Mode::Acquire } else { Mode::Read };
         footprint.extend(ready.into_iter().map(|object| access(object, mode)));
         if came || wait.is_a_look() {
             self.stirs += 1;
@@ -467,8 +516,12 @@ impl Arena<'_> {
         if !attempt {
             let until_ns = self.threads[index].nap.end();
             let client = self.client_index(index);
-            self.pause_others(client, until_ns, &mut footprint, &mut potential);
-            self.threads[index].nap.seen.clear();
+            if !self.may_wake(index) {
+                self.pause_others(client, until_ns, &mut footprint, &mut potential);
+            }
+            let nap = &mut self.threads[index].nap;
+            nap.left = nap.left.saturating_sub(1);
+            nap.seen.clear();
             self.advance(index, until_ns);
         }
         let answer = Effect::answer(footprint, Answer::Errno(libc::EAGAIN));
@@ -515,6 +568,16 @@ fn time_limit(socket: &File) -> Option<u64> {
     };
     let nanoseconds = limit.tv_sec as u64 * 1_000_000_000 + limit.tv_usec as u64 * 1000;
     (got == 0 && nanoseconds > 0).then_some(nanoseconds)
+}
+
+/// The descriptors of a process that lead to something.
+fn descriptors_with(pid: u32, link: &str) -> Vec<i32> {
+    let leads = |entry: std::fs::DirEntry| {
+        let same = std::fs::read_link(entry.path()).is_ok_and(|found| found.as_os_str() == link);
+        same.then(|| entry.file_name().to_str()?.parse().ok())?
+    };
+    let listed = std::fs::read_dir(format!("/proc/{pid}/fd"));
+    listed.into_iter().flatten().filter_map(Result::ok).filter_map(leads).collect()
 }
 
 fn name_of(at: &At) -> String {
