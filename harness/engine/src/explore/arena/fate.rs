@@ -12,9 +12,7 @@
 //! `iomap_write_iter`), and finishes the page: so a write that goes over a page boundary can end there,
 //! between its two parts, and leaves the first; a kill within a page waits for the second part.
 //!
-//! To be killed after a step that changed nothing which anybody else can see, neither files nor locks nor what
-//! its client has recorded, comes to the same as to be killed before it. So a kill comes at the beginning, or
-//! after a step that did change something ([`Fate::visible`]).
+//! Where a kill comes and where it makes no difference is the matter of [`super::spared`].
 //!
 //! **A pause** lets time pass while the victim stands still, and matters only where somebody lets
 //! time pass. So it has no step of its own: a sleep that would end only when nobody else can go on
@@ -62,9 +60,9 @@ pub(super) struct Fate {
     pub victim: usize,
     pub progress: Progress,
     /// What a kill might have given back, had it come earlier.
-    had: SmallVec<[Potential; 4]>,
+    pub had: SmallVec<[Potential; 4]>,
     /// The victim has taken no step, or has changed something by its last one.
-    visible: bool,
+    pub visible: bool,
     /// Since the pause began, or time passed in it, somebody has changed something.
     stirred: bool,
     /// The time to which others have come in the pause, in nanoseconds since the execution began.
@@ -94,29 +92,7 @@ impl Fate {
         ThreadId(ThreadId::RELUCTANT | (self.victim as u16 * THREADS_OF_A_CLIENT + number))
     }
 
-    /// The victim has taken a step: what it may have since then, which it would give back.
-    fn note_what_it_has(&mut self, step: &Footprint, talks: bool) {
-        let mut has = |potential: Potential| {
-            if !self.had.contains(&potential) {
-                self.had.push(potential);
-            }
-        };
-        for access in step {
-            let mode = match (access.object.kind, access.mode) {
-                (ObjectKind::Lock, Mode::AcquireShared) => Mode::ReleaseShared,
-                (ObjectKind::Lock | ObjectKind::WriteGate, Mode::Acquire | Mode::Write) => Mode::Release,
-                _ => continue,
-            };
-            has(Potential::Certain(Access { object: access.object, mode }));
-            has(Potential::Certain(Access { object: STILLNESS, mode: Mode::Write }));
-        }
-        if talks {
-            has(Potential::Any(ObjectKind::Channel, Mode::Write));
-            has(Potential::Any(ObjectKind::Channel, Mode::Release));
-        }
-    }
-
-    fn is_ahead(&self, kind: FateKind) -> bool {
+    pub fn is_ahead(&self, kind: FateKind) -> bool {
         self.kind == kind && self.progress == Progress::Ahead
     }
 }
@@ -142,7 +118,7 @@ pub(super) fn sight_of(process: usize) -> Object {
 }
 
 /// What a kill is as a step, whatever is given back by it.
-fn kill_of(victim: usize) -> Footprint {
+pub(super) fn kill_of(victim: usize) -> Footprint {
     [life_of(victim), sight_of(victim)]
         .map(|object| Access { object, mode: Mode::Write })
         .into_iter()
@@ -303,65 +279,6 @@ impl Arena<'_> {
         into.extend(self.fates.iter().filter(due).map(Fate::thread));
     }
 
-    /// Whether a kill has to wait for the second part of a write, or comes to the same as one before.
-    fn is_spared(&self, fate: &Fate) -> bool {
-        self.spares(fate) || self.is_writing(fate.victim)
-    }
-
-    fn spares(&self, fate: &Fate) -> bool {
-        !fate.visible && !self.kills_everywhere
-    }
-
-    /// From now on kills come everywhere: to see that nothing is lost where they do not.
-    pub fn kill_everywhere(&mut self) {
-        self.kills_everywhere = true;
-    }
-
-    /// How much a client that a kill may strike has recorded.
-    pub(super) fn recorded(&self, client: usize) -> Option<u64> {
-        let may_be_killed = |fate: &Fate| fate.victim == client && fate.is_ahead(FateKind::Kill);
-        self.fates.iter().any(may_be_killed).then(|| {
-            let own = &self.processes[client];
-            self.launch.recorded(own.first_line..own.first_line + own.line_count)
-        })
-    }
-
-    /// A client has taken a step: whether it changed something that anybody else can see. Its memory, and where it
-    /// is in its files, go with it.
-    pub(super) fn note_visibility(
-        &mut self,
-        client: usize,
-        step: &Footprint,
-        was_recorded: Option<u64>,
-        talks: bool,
-    ) {
-        if was_recorded.is_none() {
-            return;
-        }
-        let own = |kind: ObjectKind| matches!(kind, ObjectKind::Memory | ObjectKind::Offset);
-        // That somebody woke it is its own affair; that it has received something, its peer's as well.
-        let wakes_up = |access: &Access| {
-            !talks && access.object.kind == ObjectKind::Channel && access.mode == Mode::Acquire
-        };
-        let changes =
-            |access: &Access| access.mode.changes() && !own(access.object.kind) && !wakes_up(access);
-        let visible = step.iter().any(changes) || self.recorded(client) != was_recorded;
-        for fate in self.fates.iter_mut().filter(|fate| fate.victim == client) {
-            fate.visible = visible;
-            fate.note_what_it_has(step, talks);
-        }
-    }
-
-    /// The kills that have to wait.
-    pub(super) fn kills_waiting(&self) -> impl Iterator<Item = Waiting> + '_ {
-        let held_up = |fate: &&Fate| fate.is_ahead(FateKind::Kill) && self.is_spared(fate);
-        self.fates.iter().filter(held_up).map(|fate| Waiting {
-            thread: fate.thread(),
-            footprint: kill_of(fate.victim),
-            potential: fate.had.clone(),
-        })
-    }
-
     /// Threads that were killed before their next step. They wait for ever, as it were: had the kill come
     /// later, they would have taken it, whatever it was.
     pub(super) fn silenced(&self) -> impl Iterator<Item = Waiting> + '_ {
@@ -381,17 +298,6 @@ impl Arena<'_> {
                 .collect(),
         };
         self.fates.iter().flat_map(move |fate| fate.silenced.iter().map(move |&silenced| of(fate, silenced)))
-    }
-
-    /// Whether a process is in the middle of writing to a page.
-    fn is_writing(&self, process: usize) -> bool {
-        self.threads_of(process).any(|index| {
-            let half = match &self.threads[index].state {
-                State::AtGate(Pending { half, .. }) => half.as_ref(),
-                _ => None,
-            };
-            half.is_some_and(|half| !half.can_be_the_end())
-        })
     }
 
     /// The threads of a client that have something to do yet.

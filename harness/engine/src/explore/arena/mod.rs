@@ -25,6 +25,7 @@ mod nursery;
 mod perform;
 mod process;
 mod snapshot;
+mod spared;
 mod stillness;
 mod supporting;
 mod thread;

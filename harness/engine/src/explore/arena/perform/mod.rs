@@ -4,6 +4,7 @@
 //! Not covered: locks of the kernel that nobody can observe.
 
 mod advisory;
+mod message;
 mod names;
 mod open;
 mod path;
