@@ -29,6 +29,8 @@ struct Point {
     tree: Vec<Branch>,
     /// Something was run from here.
     visited: bool,
+    /// Who could go on, in the order of their numbers.
+    enabled: Vec<ThreadId>,
 }
 
 impl Point {
@@ -156,8 +158,13 @@ fn run<S: System>(
             if enabled.is_empty() {
                 return Ok(Ran::Complete);
             }
-            let point = point_after(points.last_mut(), trace);
+            let point = Point { enabled: enabled.clone(), ..point_after(points.last_mut(), trace) };
             points.push(point);
+        } else if points[depth].enabled != *enabled {
+            // After the same steps others can go on than before: what was planned would be taken for what has to
+            // wait, and dropped.
+            let thread = points[depth].tree.first().map_or(ThreadId(0), |first| first.step.thread);
+            return Ok(Ran::Diverged(Divergence { after: depth, thread, disabled: true }));
         }
         let point = &mut points[depth];
         let mut blocked = Threads::new();
@@ -206,7 +213,7 @@ fn point_after(before: Option<&mut Point>, trace: &Trace) -> Point {
         .filter(|asleep| asleep.thread != event.step.thread && !asleep.view().may_conflict(&step))
         .cloned()
         .collect();
-    Point { sleep, tree: std::mem::take(&mut taken.rest), visited: false }
+    Point { sleep, tree: std::mem::take(&mut taken.rest), ..Point::default() }
 }
 
 /// Puts what reverses each race of an execution into the wake-up tree where it belongs.
