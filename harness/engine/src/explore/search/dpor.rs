@@ -30,7 +30,7 @@ struct Point {
     /// Something was run from here.
     visited: bool,
     /// Who could go on, in the order of their numbers.
-    enabled: Vec<ThreadId>,
+    enabled: Threads,
 }
 
 impl Point {
@@ -146,7 +146,7 @@ fn run<S: System>(
     for (after, event) in trace.events().iter().enumerate() {
         let thread = event.step.thread;
         system.enabled(enabled)?;
-        let disabled = !enabled.contains(&thread);
+        let disabled = points[after].enabled[..] != enabled[..];
         if disabled || system.step(thread)?.signature != event.step.signature {
             return Ok(Ran::Diverged(Divergence { after, thread, disabled }));
         }
@@ -158,9 +158,10 @@ fn run<S: System>(
             if enabled.is_empty() {
                 return Ok(Ran::Complete);
             }
-            let point = Point { enabled: enabled.clone(), ..point_after(points.last_mut(), trace) };
+            let point =
+                Point { enabled: Threads::from_slice(enabled), ..point_after(points.last_mut(), trace) };
             points.push(point);
-        } else if points[depth].enabled != *enabled {
+        } else if points[depth].enabled[..] != enabled[..] {
             // After the same steps others can go on than before: what was planned would be taken for what has to
             // wait, and dropped.
             let thread = points[depth].tree.first().map_or(ThreadId(0), |first| first.step.thread);

@@ -36,6 +36,14 @@ fn a_system_that_is_not_under_control_is_noticed() {
     assert!(matches!(searched.end, End::Diverged(_)), "{searched:?}");
 }
 
+/// What is planned for a thread that is not there any more must not pass for what has to wait.
+#[test]
+fn work_that_another_thread_does_the_next_time_is_noticed() {
+    let writers = vec![vec![Op::Store(0)], vec![Op::Store(0)]];
+    let searched = by_dpor(&mut Toy::with(writers, Untruth::GivesWorkToOthers)).searched;
+    assert!(matches!(searched.end, End::Diverged(_)), "{searched:?}");
+}
+
 /// Whether the reduced search runs fewer classes than there are, if this is not true of the programs.
 fn loses_classes(programs: Vec<Program>, untruth: Untruth) -> bool {
     let toy = |untruth| {

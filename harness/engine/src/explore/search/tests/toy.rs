@@ -110,6 +110,8 @@ pub enum Untruth {
     HidesReadsOf(u8),
     /// What a step reads depends on how often the system was begun.
     Diverges,
+    /// The second thread is not there when the system is begun again, but another one that does what it does.
+    GivesWorkToOthers,
     /// Who takes a lock says that it writes, not that it waited, and nobody is said to wait: so the
     /// release in front of it looks like a race that can be reversed, and hides the other one who
     /// took it.
@@ -228,6 +230,9 @@ impl System for Toy {
         let first = self.first_to_rise();
         let can_go = |&thread: &usize| self.may_go(thread) || first == Some(thread);
         into.extend((0..self.programs.len()).filter(can_go).map(|t| ThreadId(t as u16)));
+        if self.untruth == Some(Untruth::GivesWorkToOthers) && self.begun > 1 {
+            into.retain(|thread| *thread != ThreadId(1));
+        }
         Ok(())
     }
 
