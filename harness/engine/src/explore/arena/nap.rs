@@ -45,6 +45,8 @@ pub(super) struct Nap {
     pub(super) clock_ns: u64,
     /// How often it has read a clock.
     pub(super) readings: u64,
+    /// How long it may be to end while others can go on, in nanoseconds.
+    pub(super) jitter_ns: u64,
     /// When the nap under way is over.
     pub(super) until_ns: u64,
     /// Naps so far.
@@ -173,6 +175,7 @@ impl Arena<'_> {
         let Thread { id, steps, nap, .. } = &mut self.threads[index];
         let (id, steps) = (*id, *steps);
         nap.stirs = nap.changed.remain(id, steps);
+        nap.jitter_ns = self.jitter_ns;
         nap.until_ns = if absolute {
             let base = match clock {
                 libc::CLOCK_REALTIME => super::time::EPOCH_NS,
@@ -201,13 +204,21 @@ impl Arena<'_> {
         {
             return nap.woken;
         }
-        nap.woken || nap.left > 0 && nap.length_ns() <= self.jitter_ns
+        nap.woken || nap.left > 0 && nap.length_ns() <= nap.jitter_ns
     }
 
     /// Whether a thread that waits for something to come might have given up before.
     pub(super) fn may_give_up(&self, index: usize) -> bool {
         let nap = &self.threads[index].nap;
-        nap.timed && nap.length_ns() <= self.jitter_ns
+        nap.timed && nap.length_ns() <= nap.jitter_ns
+    }
+
+    /// The limit of a wait for a message is a longer nap than one that nobody cuts short: whoever is to answer has
+    /// something to do. What is short is told from the patience of clients.
+    pub(super) fn wait_as_for_an_answer(&mut self, index: usize) {
+        let patience = self.specification.plan.scenario.stress.patience.as_nanos() as u64;
+        let nap = &mut self.threads[index].nap;
+        nap.jitter_ns = nap.jitter_ns.min(patience / JITTERS_OF_A_LEASE);
     }
 
     /// Who wakes up when nobody else can go on, but those who are paused.

@@ -23,7 +23,8 @@ impl Arena<'_> {
             // Who holds the lock may have a heartbeat.
             let holds = |id: &&ThreadId| Some(process_of(**id)) == self.holder;
             let serves = |id: &&ThreadId| self.serves(process_of(**id));
-            let next = enabled.iter().find(own).or_else(|| enabled.iter().find(serves));
+            // Before anybody gives up waiting for its answer.
+            let next = enabled.iter().find(serves).or_else(|| enabled.iter().find(own));
             match next.or_else(|| enabled.iter().find(holds)) {
                 Some(&thread) => drop(self.step(thread)?),
                 None => break,

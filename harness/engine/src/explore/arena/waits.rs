@@ -106,6 +106,9 @@ impl Arena<'_> {
         }
         self.lie_down(index, libc::CLOCK_MONOTONIC, wait.timeout().unwrap_or(0), false);
         self.threads[index].nap.timed = wait.timeout().is_some();
+        if at_wires {
+            self.wait_as_for_an_answer(index);
+        }
         self.threads[index].nap.asked_at = Some(self.stirs);
         self.threads[index].state =
             State::AtGate(Pending { notification, call: Call::Wait(wait), half: None });

@@ -61,6 +61,7 @@ impl Arena<'_> {
         if matches!(call.act, SocketAct::Receive { .. } | SocketAct::Accept { .. }) {
             self.lie_down(index, libc::CLOCK_MONOTONIC, limit.unwrap_or(0), false);
             self.threads[index].nap.timed = limit.is_some();
+            self.wait_as_for_an_answer(index);
         }
     }
 
