@@ -20,6 +20,11 @@ use crate::process::{Executable, Interrupt, Nest};
 use crate::record::{Drain, SharedMemory, ring_at};
 use crate::worker::{Control, PartKind, Specification};
 
+/// In which the kernel counts how much a thread has worked, on every architecture that there is a gate for.
+const TICKS_A_SECOND: u64 = 100;
+/// Who could work and is not let is waited for so many times as long.
+const STARVING: u32 = 12;
+
 /// What the arena needs to start processes.
 pub struct Launch<'s> {
     /// What they are to do.
@@ -316,7 +321,7 @@ impl Arena<'_> {
             let mut running = self.threads_of(index).filter(running);
             running.any(|index| !self.processes[self.threads[index].process].is_alive())
         };
-        let mut begun: Option<Instant> = None;
+        let mut begun: Option<(Instant, u64)> = None;
         loop {
             match self.launch.watchdog.watch(|| process.listener.receive()) {
                 Ok(notification) => return Ok(Some(notification)),
@@ -328,8 +333,14 @@ impl Arena<'_> {
                     if self.launch.interrupt.raised() {
                         return Err(ArenaError::Interrupted);
                     }
-                    let begun = *begun.get_or_insert_with(Instant::now);
-                    if begun.elapsed() > self.launch.hang {
+                    let (begun, worked) =
+                        *begun.get_or_insert_with(|| (Instant::now(), self.work_of(index).ticks));
+                    let starves = || {
+                        let work = self.work_of(index);
+                        work.runs && (work.ticks - worked) * 2 < TICKS_A_SECOND * self.launch.hang.as_secs()
+                    };
+                    let waited = begun.elapsed();
+                    if waited > self.launch.hang && (waited > self.launch.hang * STARVING || !starves()) {
                         return Err(ArenaError::Client(format!(
                             "client process {index} (pid {}) has not come back to the gate for {:?}: {}",
                             process.pid(),
@@ -365,7 +376,32 @@ impl Arena<'_> {
     }
 }
 
+/// How much a client has worked.
+struct Work {
+    /// Of a processor's time.
+    ticks: u64,
+    /// It could work now.
+    runs: bool,
+}
+
 impl Arena<'_> {
+    /// How much those threads of a client have worked that the supervisor waits for. On a busy machine somebody who
+    /// has done nothing for long may not have been let.
+    fn work_of(&self, client: usize) -> Work {
+        let running = |index: &usize| matches!(self.threads[*index].state, State::Running);
+        let mut work = Work { ticks: 0, runs: false };
+        for index in self.threads_of(client).filter(running) {
+            let tid = self.threads[index].tid;
+            let stat = std::fs::read_to_string(format!("/proc/{tid}/stat")).unwrap_or_default();
+            // After the name, which is in brackets: the state, and ten numbers later what it has worked.
+            let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+            let number = |at: usize| fields.get(at).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+            work.ticks += number(11) + number(12);
+            work.runs |= fields.first() == Some(&"R");
+        }
+        work
+    }
+
     /// What those threads of a client are doing that the supervisor waits for.
     fn whereabouts(&self, client: usize) -> String {
         let running = |index: &usize| matches!(self.threads[*index].state, State::Running);

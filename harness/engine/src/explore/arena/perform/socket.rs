@@ -277,6 +277,10 @@ impl Arena<'_> {
             return Ok(self.nothing_came(thread, footprint, attempt));
         };
         let attempt = attempt || self.may_give_up(thread);
+        if !has_come(&file.file) {
+            // The kernel does not know of it.
+            self.agree("accept", Ok(0), Err(libc::EAGAIN))?;
+        }
         // SAFETY: zero is a value of every field.
         let mut peer: libc::sockaddr_un = unsafe { std::mem::zeroed() };
         let mut room = size_of::<libc::sockaddr_un>() as libc::socklen_t;
@@ -302,6 +306,13 @@ impl Arena<'_> {
         let ending = Ending::Descriptor { file, close_on_exec, at: None };
         Ok(Effect { footprint, potential: SmallVec::new(), ending, yields: false })
     }
+}
+
+/// Whether there is something to accept.
+fn has_come(socket: &File) -> bool {
+    let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one structure, which outlives the call.
+    unsafe { libc::poll(&raw mut poll, 1, 0) == 1 }
 }
 
 /// An option of a socket that is a number.
