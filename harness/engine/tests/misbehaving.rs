@@ -49,6 +49,7 @@ const CASES: &[(&str, Option<&str>)] = &[
     ("goes by way of where it is", None),
     ("goes by way of a link", Some("by a detour")),
     ("opens what has no name again", Some("by a detour")),
+    ("opens what its descriptor leads to", Some("by a detour")),
     ("copies within the kernel", None),
     ("sends a file to a socket", Some("sendfile on a file of the state directory")),
     ("is told of changes", Some("inotify_add_watch on a file of the state directory")),
@@ -180,6 +181,11 @@ fn misbehave(how: &str, file: &Path, kept: &mut Vec<OwnedFd>) {
             let link = directory.with_file_name("link");
             std::os::unix::fs::symlink(directory, &link).expect("a link");
             std::fs::write(link.join("state"), b"detour").expect("the state");
+        }
+        "opens what its descriptor leads to" => {
+            let state = open().expect("the state");
+            // Not the supervisor's, which may lead elsewhere.
+            drop(std::fs::File::open(format!("/dev/fd/{}", state.as_raw_fd())).expect("the state"));
         }
         "opens what has no name again" => {
             let nameless = nameless(file);

@@ -139,7 +139,7 @@ impl Arena<'_> {
             }
         };
         self.spell_out(process, &mut call);
-        let call = self.as_socket_call(process, call);
+        let mut call = self.as_socket_call(process, call);
         if self.concerns(process, &call) {
             // A close that gives nothing back, and a sync, are nobody else's business.
             let private = match &call {
@@ -169,7 +169,7 @@ impl Arena<'_> {
             self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
             return Ok(());
         }
-        self.note_detour(process, &call);
+        self.note_detour(process, &mut call);
         if let Some(about) = self.asks_for_life(process, &call) {
             return self.ask_for_life(index, notification, call, about);
         }

@@ -24,15 +24,18 @@ const ELSEWHERE_MAX: usize = 4096;
 
 impl Arena<'_> {
     /// Notes if a call that is let pass touches the state directory.
-    pub(super) fn note_detour(&mut self, process: usize, call: &Call) {
-        if changes_names(call) {
+    pub(super) fn note_detour(&mut self, process: usize, call: &mut Call) {
+        let changes = changes_names(call);
+        if changes {
             self.elsewhere.clear();
         }
         let known = |at: &&At| self.elsewhere.contains(&at.path);
-        let unknown = paths(call).into_iter().flatten().filter(|at| !known(at)).collect::<Vec<_>>();
+        let all = paths(call).into_iter().flatten().map(|at| &*at);
+        let unknown = all.filter(|at| !known(at)).collect::<Vec<_>>();
         let Some(at) = unknown.iter().find(|at| self.is_detour(process, at)) else {
-            if !changes_names(call) && self.elsewhere.len() < ELSEWHERE_MAX {
-                let same_for_all = |at: &At| at.path.first() == Some(&b'/') && !at.path.starts_with(b"/proc");
+            if !changes && self.elsewhere.len() < ELSEWHERE_MAX {
+                let own = |at: &At| at.path.starts_with(b"/proc") || at.path.starts_with(b"/dev");
+                let same_for_all = |at: &At| at.path.first() == Some(&b'/') && !own(at);
                 let new = unknown.into_iter().filter(|at| same_for_all(at));
                 self.elsewhere.extend(new.map(|at| at.path.clone()));
             }
@@ -44,7 +47,7 @@ impl Arena<'_> {
 
     /// Spells out the paths of a call that lead into the state directory from a directory above it.
     pub(super) fn spell_out(&self, process: usize, call: &mut Call) {
-        for at in paths_mut(call).into_iter().flatten() {
+        for at in paths(call).into_iter().flatten() {
             if at.path.first().is_none_or(|first| *first == b'/') || self.base(process, at).is_some() {
                 continue;
             }
@@ -132,6 +135,15 @@ impl Arena<'_> {
         {
             return own.join(rest);
         }
+        // What these are is each process's own.
+        let standard =
+            ["/dev/stdin", "/dev/stdout", "/dev/stderr"].iter().position(|name| path == Path::new(name));
+        if let Some(number) = standard {
+            return own.join("fd").join(number.to_string());
+        }
+        if let Ok(rest) = path.strip_prefix("/dev/fd") {
+            return own.join("fd").join(rest);
+        }
         match at.directory {
             // An absolute path stays what it is when it is joined.
             libc::AT_FDCWD => own.join("cwd").join(path),
@@ -154,7 +166,7 @@ const fn changes_names(call: &Call) -> bool {
 }
 
 /// The paths that a call takes.
-fn paths(call: &Call) -> [Option<&At>; 2] {
+fn paths(call: &mut Call) -> [Option<&mut At>; 2] {
     match call {
         Call::Open { at, .. }
         | Call::Access { at, .. }
@@ -174,34 +186,7 @@ fn paths(call: &Call) -> [Option<&At>; 2] {
             Target::Path(at, _) => [Some(at), None],
             Target::Fd(_) => [None, None],
         },
-        Call::Socket(call) => [call.at(), None],
-        _ => [None, None],
-    }
-}
-
-/// The same, to be changed.
-fn paths_mut(call: &mut Call) -> [Option<&mut At>; 2] {
-    match call {
-        Call::Open { at, .. }
-        | Call::Access { at, .. }
-        | Call::ReadLink { at, .. }
-        | Call::Symlink { at, .. }
-        | Call::Unlink { at, .. }
-        | Call::MakeNode { at, .. }
-        | Call::MakeDirectory { at, .. } => [Some(at), None],
-        Call::Rename { from, to, .. } | Call::Link { from, to, .. } => [Some(from), Some(to)],
-        Call::Truncate { target, .. }
-        | Call::Stat { target, .. }
-        | Call::ChangeMode { target, .. }
-        | Call::ChangeOwner { target }
-        | Call::SetTimes { target, .. }
-        | Call::Attribute { target, .. }
-        | Call::ChangeDirectory { target } => match target {
-            Target::Path(at, _) => [Some(at), None],
-            Target::Fd(_) => [None, None],
-        },
-        // Where a socket lies is looked at when it is known to be one.
-        Call::Socket(_) => [None, None],
+        Call::Socket(call) => [call.at_mut(), None],
         _ => [None, None],
     }
 }

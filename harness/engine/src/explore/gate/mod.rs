@@ -10,7 +10,7 @@
 //! result, because the supervisor has done the work in the client's place; with a descriptor that
 //! is put into the client's table; or with leave to go on, so that the client does it itself.
 //!
-//! Not covered: what a call means (`world`), and programs that never enter the kernel: stores
+//! Not covered: what a call means (`arena/perform`), and programs that never enter the kernel: stores
 //! to a mapped file are invisible, so mapping one is noticed instead.
 
 mod call;

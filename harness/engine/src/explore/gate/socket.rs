@@ -117,6 +117,14 @@ impl SocketCall {
             _ => None,
         }
     }
+
+    /// The same, to be spelled in another way.
+    pub const fn at_mut(&mut self) -> Option<&mut At> {
+        match &mut self.act {
+            SocketAct::Bind { at } | SocketAct::Connect { at } => at.as_mut(),
+            _ => None,
+        }
+    }
 }
 
 /// The name of a socket in the file system, if the address has one.

@@ -204,9 +204,14 @@ impl Arena<'_> {
             }
         }
         // What alone lets it go on comes before it; of several any other would have done as well.
-        let alone =
-            ready.len() == 1 && wires.len() == 1 && !wait.is_a_look() && self.is_only_source(process, wait);
-        let mode = if alone && !self.may_give_up(index) { Mode::Acquire } else { Mode::Read };
+        let alone = match wait {
+            Wait::Events { sources, form: Form::Poll(_) | Form::Select(..), .. } => {
+                matches!(sources[..], [(_, events)] if events & libc::POLLOUT == 0)
+            }
+            _ => false,
+        };
+        let waited = !wait.is_a_look() && !self.may_give_up(index);
+        let mode = if alone && waited { Mode::Acquire } else { Mode::Read };
         footprint.extend(ready.into_iter().map(|object| access(object, mode)));
         if came || wait.is_a_look() {
             self.stirs += 1;
@@ -215,13 +220,6 @@ impl Arena<'_> {
         let over = self.end_wait(index, &Call::Wait(wait.clone()))?;
         footprint.extend(over.footprint);
         Ok(Effect { footprint, ..over })
-    }
-
-    /// Whether a wait is for one descriptor, and for what comes there.
-    fn is_only_source(&self, process: usize, wait: &Wait) -> bool {
-        let Wait::Events { sources, form, .. } = wait else { return false };
-        matches!((form, &sources[..]), (Form::Poll(_) | Form::Select(..), [(_, events)]) if *events & libc::POLLOUT == 0)
-            && self.processes[process].descriptors.has_sockets()
     }
 
     /// An attempt that does not wait, or the end of a wait that has a limit.
