@@ -33,12 +33,6 @@ RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 step "tests (the README's command)"
 cargo test --release --workspace --locked
 
-step "the ring of events under loom"
-RUSTFLAGS="--cfg loom" cargo test --release --locked -p tearproof-engine --test ring_loom --target-dir target/loom
-
-step "the registry of mutexes under loom"
-RUSTFLAGS="--cfg loom" cargo test --release --locked -p tearproof-scenarios --test mutex_registry_loom --target-dir target/loom
-
 step "the main job, quickly"
 out=target/tearproof-ci
 status=0

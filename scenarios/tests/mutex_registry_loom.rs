@@ -2,7 +2,7 @@
 //! the threads that use it:
 //!
 //! ```text
-//! RUSTFLAGS="--cfg loom" cargo test -p tearproof-scenarios --release --test mutex_registry_loom
+//! cargo test -p tearproof-scenarios --release --test mutex_registry_loom
 //! ```
 //!
 //! What a mutex protects is a counter here, which is loaded and then stored; two threads inside at
@@ -14,7 +14,6 @@
 //! takes `unsafe`, and only the engine has that. A load without ordering may return any value that
 //! was not overwritten *before* it, so a mutex that excludes threads without ordering what they do is
 //! found too; there is a canary for that.
-#![cfg(loom)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

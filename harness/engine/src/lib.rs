@@ -5,19 +5,11 @@
 
 #![expect(unsafe_code, reason = "shared memory and a few system calls have no safe wrapper")]
 
-pub mod record;
-
-#[cfg(not(loom))]
 pub mod explore;
-#[cfg(not(loom))]
 pub mod host;
-#[cfg(not(loom))]
 pub mod process;
-#[cfg(not(loom))]
 pub mod program;
-#[cfg(not(loom))]
+pub mod record;
 pub mod stress;
-#[cfg(not(loom))]
 pub mod trace;
-#[cfg(not(loom))]
 pub mod worker;

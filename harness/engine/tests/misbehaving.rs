@@ -5,6 +5,7 @@
 //! found: its processes by a mark in their environment, which they inherit, its files in a
 //! directory of its own. The clients are this binary, too.
 
+use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -395,8 +396,11 @@ fn run_case(how: &str, base: &Path) {
     if how == "litters" {
         std::fs::write(base.join("litter"), b"").expect("a file");
         let mut daemon = Command::new("/proc/self/exe");
-        daemon.arg("stay").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        drop(daemon.spawn().expect("a process"));
+        daemon.arg("stay").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut daemon = daemon.spawn().expect("a process");
+        // Its parent goes on before it has an environment to be known by.
+        let mut begun = [0];
+        daemon.stdout.take().expect("its output").read_exact(&mut begun).expect("a word of it");
         return;
     }
     let plan = plan(how, base);
@@ -580,6 +584,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Some("stay") => {
+            std::io::stdout().write_all(b".").and_then(|()| std::io::stdout().flush()).expect("a reader");
             std::thread::sleep(Duration::from_secs(300));
             return ExitCode::SUCCESS;
         }

@@ -1,6 +1,5 @@
 //! A real process records as fast as it can and is killed by SIGKILL at no particular moment, many
 //! times over on one ring: whatever it had published is there, whole and in order, and nothing else.
-#![cfg(not(loom))]
 
 use std::io;
 use std::os::fd::AsFd;

@@ -2,7 +2,7 @@
 //! and every value that each load may return:
 //!
 //! ```text
-//! RUSTFLAGS="--cfg loom" cargo test -p tearproof-engine --release --test ring_loom
+//! cargo test -p tearproof-engine --release --test ring_loom
 //! ```
 //!
 //! A producer that is killed is one whose stores cease to have effect after any number of them.
@@ -15,7 +15,6 @@
 //! its own position before it stores it hides that position from the consumer's loads: one
 //! interleaving is run, and passes. Producers here remember what they published instead, which is
 //! the same number, as nobody else writes it.
-#![cfg(loom)]
 #![expect(unsafe_code, reason = "loom's cells are shared between threads so that it can object")]
 
 use std::cell::RefCell;
