@@ -59,14 +59,15 @@ impl Arena<'_> {
     /// there.
     pub(super) fn settle(&mut self, client: usize) -> Result<(), ArenaError> {
         loop {
-            let running =
-                self.threads_of(client).any(|index| matches!(self.threads[index].state, State::Running));
-            if running || !self.processes[client].births.is_empty() {
+            if self.is_on_the_way(client) {
                 match self.receive(client)? {
-                    Some(notification) => self.arrive(client, notification)?,
+                    Some(notification) => self.processes[client].held.push(notification),
                     None if self.processes[client].is_alive() => drop(self.bury_the_dead(client)?),
                     None => return Err(self.died(client)),
                 }
+                continue;
+            }
+            if self.take_in(client)? {
                 continue;
             }
             // Nobody dies unless something has stirred.
@@ -107,11 +108,7 @@ impl Arena<'_> {
 
     /// A call has come to the gate.
     pub(super) fn arrive(&mut self, client: usize, notification: Notification) -> Result<(), ArenaError> {
-        let known = self.threads_of(client).find(|&index| {
-            let thread = &self.threads[index];
-            thread.tid == notification.tid && !matches!(thread.state, State::Gone)
-        });
-        let index = match known {
+        let index = match self.known(client, notification.tid) {
             Some(index) => index,
             None => self.welcome(client, notification.tid)?,
         };

@@ -37,6 +37,9 @@ impl Arena<'_> {
         self.threads[index].state = State::Gone;
         let alive = |state: &State| !matches!(state, State::Gone);
         let others = self.threads.iter().any(|thread| thread.process == process && alive(&thread.state));
+        let client = self.processes[process].client;
+        let mut births = self.processes[client].births.iter();
+        let others = others || births.any(|birth| birth.is_thread() && birth.process == process);
         if !group && others {
             return self.end_of_thread(index, notification.tid);
         }
@@ -141,6 +144,7 @@ impl Arena<'_> {
             }
         }
         self.processes[client].births.clear();
+        self.processes[client].held.clear();
         footprint.extend(std::mem::take(&mut self.released));
         Ok(())
     }

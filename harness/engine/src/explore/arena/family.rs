@@ -295,6 +295,7 @@ impl Process {
             directory: elder.directory,
             umask: elder.umask,
             births: Vec::new(),
+            held: Vec::new(),
             born: 0,
             grew: false,
             borrows_memory: false,

@@ -18,6 +18,7 @@ mod exec;
 mod family;
 mod fate;
 mod futex;
+mod held;
 mod identity;
 mod locks;
 mod nap;

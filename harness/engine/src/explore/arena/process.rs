@@ -104,6 +104,8 @@ pub(super) struct Process {
     /// Threads and processes that were started in the family and have not come to the gate yet; of the
     /// client's own process.
     pub births: Vec<Birth>,
+    /// Calls of the family that are held until others have come as well; of the client's own process.
+    pub held: Vec<Notification>,
     /// How many of them got numbers in this execution; of the client's own process.
     pub born: u32,
     /// There were some in this execution; of the client's own process.
@@ -259,6 +261,7 @@ impl Arena<'_> {
             memory,
             descriptors: Descriptors::default(),
             births: Vec::new(),
+            held: Vec::new(),
             born: 0,
             grew: false,
             borrows_memory: false,

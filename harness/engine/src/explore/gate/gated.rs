@@ -174,6 +174,9 @@ const LIVES: &[libc::c_long] = &[
     libc::SYS_execve,
     libc::SYS_execveat,
     libc::SYS_pidfd_send_signal,
+    // The first call of a thread, by which it is noticed.
+    libc::SYS_set_robust_list,
+    libc::SYS_gettid,
 ];
 #[cfg(target_arch = "x86_64")]
 const OLD_LIVES: &[libc::c_long] = &[libc::SYS_fork, libc::SYS_vfork];
