@@ -60,8 +60,13 @@ class Torn(Failed):
         self.kind = kind
 
 
-def serve(name=None, **functions):
-    """Answers requests until the harness says stop or hangs up."""
+def serve(name=None, reusable=False, **functions):
+    """Answers requests until the harness says stop or hangs up.
+
+    With `reusable` the worker says that what it did before has no bearing on what it does: it keeps no content, no
+    lock and no open file from one request to a later one. Then it is explored without a new process for every
+    execution, many times as fast; the harness checks now and then that new processes do the same.
+    """
     unknown = set(functions) - set(ARGUMENTS)
     if unknown:
         raise TypeError("no such operation: " + ", ".join(sorted(unknown)))
@@ -73,6 +78,8 @@ def serve(name=None, **functions):
         if request["t"] == "hello":
             answer = {"t": "ready", "proto": PROTOCOL, "ops": sorted(functions)}
             answer["name"] = name or os.path.basename(sys.argv[0])
+            if reusable:
+                answer["reusable"] = True
         else:
             answer = _answer(functions, request)
             answer["id"] = request["id"]

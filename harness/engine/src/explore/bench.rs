@@ -14,6 +14,7 @@ use super::arena::{Arena, ArenaError, process_of};
 use super::ledger::Ledger;
 use super::recount::{Players, Recount, RecountError, WITHIN_STEP};
 use super::search::Trace;
+use super::search::schedule::{Replayed, replay};
 use super::system::ThreadId;
 use crate::record::{Death, Drain, RawEvent, RawPayload, SharedMemory, Start, ring_at};
 use crate::stress::Surroundings;
@@ -125,14 +126,19 @@ impl Bench<'_, '_> {
     }
 
     /// Judges an execution, and writes down what was found.
+    ///
+    /// Workers that were used before are not taken at their word: now and then, and wherever something is found that
+    /// was not known, processes that have just begun do the same. If they do something else, the execution is not
+    /// written down, and `false` is returned.
     pub fn judge(
         &self,
         arena: &mut Arena<'_>,
         trace: &Trace,
         ledger: &mut Ledger,
         surroundings: &mut Surroundings<'_>,
-    ) -> Result<(), ArenaError> {
+    ) -> Result<bool, ArenaError> {
         let mut recount = self.recount(arena)?;
+        let answers = arena.is_reusing().then(|| recount.events.clone());
         for event in recount.events.iter().filter(|event| event.phase != Phase::Invoke) {
             match &event.payload {
                 RawPayload::Failed(_, message) => ledger.attempt(event.operation, Some(message)),
@@ -154,11 +160,39 @@ impl Bench<'_, '_> {
             counted
         };
         self.findings(&mut recount, trace, known, &mut findings, surroundings)?;
+        if let Some(answers) = answers {
+            let is_new = !counted && anomalies(&findings).any(|anomaly| !ledger.knows(anomaly.kind));
+            let in_doubt = is_new || is_looked_at_again(ledger.executions() + 1);
+            if in_doubt && !self.is_same_afresh(arena, trace, &answers)? {
+                return Ok(false);
+            }
+        }
         if !counted {
             ledger.add(signature, findings, &trace.schedule(), self.plan.scenario.explore.operations);
         }
-        Ok(())
+        Ok(true)
     }
+
+    /// Whether processes that have just begun do the same, step by step, and come to the same answers.
+    fn is_same_afresh(
+        &self,
+        arena: &mut Arena<'_>,
+        trace: &Trace,
+        answers: &[RawEvent],
+    ) -> Result<bool, ArenaError> {
+        arena.reuse_workers(false);
+        let mut afresh = Trace::default();
+        let replayed = replay(arena, &trace.schedule(), &mut afresh);
+        arena.reuse_workers(true);
+        Ok(replayed? == Replayed::Complete
+            && trace.is_like(&afresh)
+            && self.recount(arena)?.events == answers)
+    }
+}
+
+/// Whether new processes have to do the same in the execution with this number: the first, and then ever more seldom.
+const fn is_looked_at_again(number: u64) -> bool {
+    number.is_power_of_two() && number.trailing_zeros().is_multiple_of(3)
 }
 
 /// Keeps the worse of two findings.

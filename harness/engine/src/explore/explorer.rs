@@ -23,6 +23,7 @@ use super::ledger::Ledger;
 use super::reach::Reach;
 use super::scale::{Cast, clients_of, scaled};
 use super::search::pct::{Sampled, Shape};
+use super::search::schedule::replay as rerun;
 use super::search::{Continue, End, Limits, Trace, dpor, pct, preemption};
 use super::shortening::witnesses;
 use super::stand::{Stand, specification_of};
@@ -39,6 +40,9 @@ pub(super) const BOUND_MAX: u32 = 3;
 const DEPTHS: &[u32] = &[2, 3, 3, 3];
 /// The part of a plan's time that is spent on short witnesses at most, once something was found.
 const SHARE_OF_WITNESSES: u32 = 4;
+/// What is said of a worker that is not what it says.
+const REMEMBERS: &str = "a worker says that it is reusable, and a process of it that has just begun does something \
+                         else than one that was used before";
 /// Executions of clients that are not under control: more can still find something, and prove nothing.
 const UNCONTROLLED: u64 = 50;
 
@@ -81,6 +85,8 @@ struct Course {
     partial: Option<Reach>,
     /// More time would bring nothing.
     settled: bool,
+    /// Whether workers say that they can play in many executions, once that is known, and are believed.
+    reuses: Option<bool>,
     /// What went wrong.
     problems: Vec<String>,
 }
@@ -91,6 +97,8 @@ struct Round {
     search: dpor::Search,
     /// Clients remember what they did before, so every execution has clients of its own.
     renews: bool,
+    /// A worker said that it does not remember, and did something else in a process that has just begun.
+    remembers: bool,
     /// Executions that were judged.
     executions: u64,
 }
@@ -108,6 +116,7 @@ impl Exploration {
             reach: Reach::default(),
             partial: None,
             settled: false,
+            reuses: None,
             problems: Vec::new(),
         };
         let courses = fates::of_plan(&plan, servers).into_iter().map(course).collect();
@@ -150,7 +159,8 @@ impl Exploration {
         let deadline = after(Instant::now(), time);
         let mut problems: Vec<String> =
             self.courses.iter_mut().flat_map(|course| std::mem::take(&mut course.problems)).collect();
-        if let Err(error) = witnesses(&self.plan, deadline, root, surroundings, &mut self.ledger) {
+        let reuse = self.courses.iter().all(|course| course.reuses == Some(true));
+        if let Err(error) = witnesses(&self.plan, reuse, deadline, root, surroundings, &mut self.ledger) {
             problems.push(format!("looking for short witnesses: {error}"));
         }
         let begun = |course: &Course| course.settled || course.partial.is_some() || course.operations > 1;
@@ -192,9 +202,17 @@ impl Course {
             let mut round = plan.clone();
             round.scenario.explore.operations = self.operations;
             let outcome = Stand::with(&round, root, surroundings, |stand, surroundings| {
+                let reuses = match self.reuses {
+                    Some(known) => known,
+                    None => *self.reuses.insert(stand.offers_reuse()?),
+                };
                 stand.arena.ordain(&self.fates);
+                stand.arena.reuse_workers(reuses);
                 stand.search(&mut self.round, ledger, Deadlines::until(end, effort), surroundings)
             });
+            if self.round.remembers {
+                self.reuses = Some(false);
+            }
             let reached = outcome.unwrap_or_else(|error| {
                 self.problems.push(error.to_string());
                 Reach::doubtful(error.to_string())
@@ -218,6 +236,7 @@ impl Course {
             ledger.turn_page();
             let outcome = Stand::with(plan, root, surroundings, |stand, surroundings| {
                 stand.arena.ordain(&self.fates);
+                stand.arena.reuse_workers(self.reuses == Some(true));
                 stand.sample(ledger, end, surroundings)
             });
             match outcome {
@@ -308,6 +327,14 @@ pub fn replay(
 }
 
 impl Stand<'_, '_> {
+    /// Whether workers say that they can play in many executions.
+    fn offers_reuse(&mut self) -> Result<bool, ArenaError> {
+        if self.arena.drives_workers() {
+            rerun(&mut self.arena, &[], &mut Trace::default())?;
+        }
+        Ok(self.arena.offers_reuse())
+    }
+
     /// Searches as far as the plan's limits go, and says how far that was.
     fn search(
         &mut self,
@@ -330,7 +357,8 @@ impl Stand<'_, '_> {
                 self.arena.renew_processes();
             }
             let mut end = round.search.go_on(&mut self.arena, limits, &mut observe)?.end;
-            if matches!(end, End::Diverged(_)) && !round.renews {
+            round.remembers = self.arena.is_doubted();
+            if (matches!(end, End::Diverged(_)) || round.remembers) && !round.renews {
                 // Perhaps only because clients remember what they did before.
                 self.arena.renew_processes();
                 round.renews = true;
@@ -351,6 +379,9 @@ impl Stand<'_, '_> {
                 break;
             }
         }
+        if self.arena.is_doubted() && !round.renews {
+            reach.doubt = Some(REMEMBERS.to_owned());
+        }
         reach.discount(explore);
         reach.doubt = self.arena.escapes().first().cloned().or(reach.doubt);
         Ok(reach)
@@ -367,9 +398,14 @@ impl Stand<'_, '_> {
         let limits = Limits { executions: plan.scenario.explore.executions, deadline: Some(end) };
         let bench = &self.bench;
         let seed = plan.seed_for(&[u64::from(plan.scenario.explore.operations)]);
-        pct::search(&mut self.arena, seed, DEPTHS, Shape::default(), limits, |arena, trace| {
-            bench.observe(arena, trace, ledger, surroundings)
-        })
+        let sampled =
+            pct::search(&mut self.arena, seed, DEPTHS, Shape::default(), limits, |arena, trace| {
+                bench.observe(arena, trace, ledger, surroundings)
+            })?;
+        match self.arena.is_doubted() {
+            true => Err(ArenaError::Client(REMEMBERS.to_owned())),
+            false => Ok(sampled),
+        }
     }
 }
 
@@ -382,7 +418,10 @@ impl Bench<'_, '_> {
         ledger: &mut Ledger,
         surroundings: &mut Surroundings<'_>,
     ) -> Result<Continue, ArenaError> {
-        self.judge(arena, trace, ledger, surroundings)?;
+        if !self.judge(arena, trace, ledger, surroundings)? {
+            arena.doubt_workers();
+            return Ok(Continue::Stop);
+        }
         let found = surroundings.stop_at_violation && ledger.found().next().is_some();
         let uncontrolled = !arena.escapes().is_empty() && ledger.executions() >= UNCONTROLLED;
         let over = found || uncontrolled || ledger.all_broken();

@@ -90,6 +90,11 @@ impl Ledger {
         self.judged.insert(signature, all);
     }
 
+    /// Whether an anomaly of this kind was found.
+    pub fn knows(&self, kind: AnomalyKind) -> bool {
+        self.guarantees.values().any(|known| known.anomalies.contains_key(&kind))
+    }
+
     /// Forgets by which signature what was judged: another world begins, in which the same signature
     /// means something else.
     pub fn turn_page(&mut self) {

@@ -32,9 +32,11 @@ use crate::stress::Surroundings;
 const ALL: u64 = 3000;
 const SMALLER: u64 = 500;
 
-/// Gives every anomaly a witness that is told step by step, and a short one where that is found in time.
+/// Gives every anomaly a witness that is told step by step, and a short one where that is found in time. `reuse`:
+/// workers that say so may be used in many executions to find it; new ones tell it.
 pub(super) fn witnesses(
     plan: &Plan,
+    reuse: bool,
     deadline: Instant,
     root: &StateRoot,
     surroundings: &mut Surroundings<'_>,
@@ -54,6 +56,7 @@ pub(super) fn witnesses(
         let whole = Cast { operations, ..Cast::of(plan) };
         Stand::with(&whole.applied(plan), root, surroundings, |stand, surroundings| {
             stand.arena.ordain(&fates);
+            stand.arena.reuse_workers(reuse);
             // Half of the time is for those who may do with fewer clients.
             let half = Instant::now() + until.saturating_duration_since(Instant::now()) / 2;
             let limits = Limits { executions: ALL, deadline: Some(half) };
@@ -72,6 +75,7 @@ pub(super) fn witnesses(
             }
             Stand::with(&cast.applied(plan), root, surroundings, |stand, surroundings| {
                 stand.arena.ordain(&fates::within(&fates, plan, stand.bench.plan));
+                stand.arena.reuse_workers(reuse);
                 let limits = Limits { executions: SMALLER, deadline: Some(until) };
                 let (mut able, unable): (Vec<Sought<'_>>, _) = {
                     let mut can = stand.can_show(&all, limits, surroundings)?.into_iter();

@@ -89,6 +89,11 @@ impl Stand<'_, '_> {
         let expired = plan.scenario.before.lock == LockBefore::Expired;
         let drives =
             specification.processes.iter().any(|part| plan.scenario.program(&part.strategy).is_some());
+        if drives {
+            // Processes whose parents are killed are reaped here: not everywhere does the first one do so. Without that
+            // their numbers are free later.
+            let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+        }
         let launch = Launch {
             // Without one, what depends on process ids shows as executions that differ.
             nest: drives.then(|| Nest::make(surroundings.executable).ok()).flatten(),
@@ -124,6 +129,7 @@ impl Stand<'_, '_> {
         surroundings: &mut Surroundings<'_>,
     ) -> Result<Replayed, ArenaError> {
         self.arena.tell(true);
+        self.arena.reuse_workers(false);
         self.arena.ordain(&fates::of_schedule(self.bench.plan, schedule));
         let mut trace = Trace::default();
         let rerun = rerun(&mut self.arena, schedule, &mut trace)?;

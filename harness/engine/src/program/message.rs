@@ -3,7 +3,9 @@
 //!
 //! Beyond what is needed, an answer may carry `torn` (a failed read whose own parser or checksum
 //! refused what was in the file), `failure` (why, as histories call it), `records` (the records of
-//! a log instead of its text), `held` and `token` (see [`tearproof_core::strategy::Held`]).
+//! a log instead of its text), `held` and `token` (see [`tearproof_core::strategy::Held`]). With
+//! `"reusable":true` in its `ready` a worker says that what it did before has no bearing on what it does, so
+//! that one process may play in many executions that are explored.
 //! Fields that are not known are ignored on both sides.
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +42,8 @@ pub(super) struct Answer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ops: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reusable: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_base64: Option<String>,
@@ -74,6 +78,7 @@ impl Answer {
             proto: None,
             name: None,
             ops: None,
+            reusable: None,
             value: None,
             value_base64: None,
             elements: None,

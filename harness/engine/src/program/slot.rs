@@ -7,6 +7,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 pub struct ChildSlot {
     occupant: Mutex<Occupant>,
     defunct: OnceLock<String>,
+    reusable: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +85,15 @@ impl ChildSlot {
     /// every operation fails at once with this message, and going on is pointless.
     pub fn defunct(&self) -> Option<&str> {
         self.defunct.get().map(String::as_str)
+    }
+
+    /// Whether the worker has said that its next execution does not depend on those before.
+    pub fn is_reusable(&self) -> bool {
+        self.reusable.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn declare_reusable(&self, reusable: bool) {
+        self.reusable.store(reusable, Ordering::Relaxed);
     }
 
     pub(super) fn give_up(&self, message: &str) {

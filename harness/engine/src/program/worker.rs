@@ -200,7 +200,7 @@ impl WorkerClient {
         let limit = self.settings.start_timeout;
         let outcome = process.exchange(&self.request, &mut 0, self.settings.line_limit, limit);
         let silent = matches!(outcome, Err(Interruption::TimedOut));
-        let operations = match outcome {
+        let greeted = match outcome {
             Ok(length) => {
                 let line: Vec<u8> = process.output.drain(..=length).collect();
                 greeting(&line[..length]).map_err(|reason| format!("did not become ready: {reason}"))
@@ -211,9 +211,10 @@ impl WorkerClient {
             )),
             Err(other) => Err(format!("did not become ready: {}", self.settings.explain(&other))),
         };
-        match operations {
-            Ok(operations) => {
+        match greeted {
+            Ok(Greeting { operations, reusable }) => {
                 process.forget_stderr();
+                self.slot.declare_reusable(reusable && self.lifetime == Lifetime::Session);
                 self.worker = Some(Worker { process, operations });
                 self.has_greeted = true;
                 self.failed_starts = 0;
@@ -399,6 +400,8 @@ impl Client for WorkerClient {
         let same = context.client == self.settings.client
             && (context.format, context.object) == (self.settings.format, self.settings.object)
             && !self.holding;
+        // What is asked is the same each time, to the letter.
+        self.next_id = 1;
         same && self.settings.move_to(context).is_ok()
     }
 }
@@ -418,8 +421,15 @@ pub(super) fn killed_by_the_harness(operation: Operation) -> StrategyError {
     }
 }
 
-/// The operations of a worker that greeted with this line.
-fn greeting(line: &[u8]) -> Result<Option<Vec<Operation>>, String> {
+/// What a worker says of itself.
+struct Greeting {
+    /// What it can do; `None`: it did not say.
+    operations: Option<Vec<Operation>>,
+    reusable: bool,
+}
+
+/// What a worker that greeted with this line says of itself.
+fn greeting(line: &[u8]) -> Result<Greeting, String> {
     let answer: Answer = serde_json::from_slice(line).map_err(|error| {
         format!("it printed {}, which is no greeting ({error}); {LINE_HINT}", excerpt(line))
     })?;
@@ -432,7 +442,8 @@ fn greeting(line: &[u8]) -> Result<Option<Vec<Operation>>, String> {
         None => return Err(format!("its `ready` lacks \"proto\":{PROTOCOL}")),
     }
     // Operations that a later version may know are none of our business.
-    Ok(answer.ops.map(|names| names.iter().filter_map(|name| name.parse().ok()).collect()))
+    let operations = answer.ops.map(|names| names.iter().filter_map(|name| name.parse().ok()).collect());
+    Ok(Greeting { operations, reusable: answer.reusable == Some(true) })
 }
 
 /// The same error, of an operation that the program never heard of.

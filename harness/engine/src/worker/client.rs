@@ -122,7 +122,7 @@ pub(super) struct Player<'s> {
     recorder: Recorder<'s>,
     pub(super) client: Box<dyn Client>,
     pub(super) slot: Option<Arc<ChildSlot>>,
-    context: ClientContext,
+    pub(super) context: ClientContext,
     sequence: u32,
     buffer: Vec<u8>,
     document: Vec<u8>,

@@ -304,6 +304,11 @@ impl ProcessLine<'_> {
         self.memory.u32_at(self.start + 24)
     }
 
+    /// Not 0 where the process drives a worker that plays on in the next execution.
+    pub fn keeps_worker(&self) -> &AtomicU32 {
+        self.memory.u32_at(self.start + 28)
+    }
+
     /// Where the process has mapped the shared memory.
     pub fn base(&self) -> &AtomicU64 {
         self.memory.u64_at(self.start + 32)

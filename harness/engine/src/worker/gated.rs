@@ -7,6 +7,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tearproof_core::scenario::ClientRole;
 use super::client::Player;
 use super::{Opener, PartKind, Session, or_die};
 use crate::explore::gate;
+use crate::program::ChildSlot;
 
 /// Executions share one state directory, which the supervisor puts back as it was.
 pub const EXECUTION: u32 = 0;
@@ -74,9 +76,18 @@ impl Session<'_> {
 
     fn play_once(&self, thread: usize, play: impl FnOnce(&mut Player<'_>)) -> io::Result<()> {
         let mut player = self.player(EXECUTION, thread)?;
+        let stays = |slot: &Option<Arc<ChildSlot>>| slot.as_ref().is_some_and(|slot| slot.is_reusable());
+        let keeps = self.control.process(self.index);
+        keeps.keeps_worker().store(u32::from(stays(&player.slot)), Ordering::SeqCst);
         play(&mut player);
-        // A program that remembers an execution would have its next one depend on it: it ends here.
-        drop(player);
+        // A program that remembers an execution would have its next one depend on it: it ends here, unless it has
+        // said that it does not.
+        let Player { mut client, slot, context, .. } = player;
+        let stays = stays(&slot) && client.retarget(&context);
+        keeps.keeps_worker().store(u32::from(stays), Ordering::SeqCst);
+        if stays {
+            self.put_back(thread, client, slot);
+        }
         Ok(())
     }
 

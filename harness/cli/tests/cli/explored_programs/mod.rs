@@ -7,6 +7,7 @@
 mod c;
 mod distribution;
 mod python;
+mod reuse;
 mod shell;
 
 use std::path::Path;

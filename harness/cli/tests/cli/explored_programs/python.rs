@@ -13,7 +13,7 @@ static PYTHON: LazyLock<String> = LazyLock::new(|| {
     answer.trim_end().to_owned()
 });
 
-fn place() -> Place {
+pub(super) fn place() -> Place {
     let place = place_with("python", |definition| definition.replace("python3", &PYTHON));
     place.file("worker.py", include_str!("../../../../../scenarios/adapters/worker.py"));
     place

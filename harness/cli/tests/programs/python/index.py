@@ -83,4 +83,5 @@ def threads(path, element):
 
 
 ways = {"sibling": sibling, "posix": posix, "data-file": data_file, "late": late}
-serve(read=load, update=ways.get(WAY, threads))
+if __name__ == "__main__":
+    serve(read=load, update=ways.get(WAY, threads))

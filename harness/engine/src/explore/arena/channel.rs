@@ -124,9 +124,10 @@ impl Arena<'_> {
     /// part of it, and what would have come is not known.
     pub(super) fn note_waits_for_strangers(&mut self) {
         let mut waits = Vec::new();
-        for thread in &self.threads {
+        for (index, thread) in self.threads.iter().enumerate() {
             if let State::AtGate(Pending { call: Call::Wait(Wait::Events { sources, form, .. }), .. }) =
                 &thread.state
+                && !self.is_resting(index)
             {
                 let process = &self.processes[thread.process];
                 let wait = Wait::Events { sources: sources.clone(), timeout: None, form: *form };

@@ -53,6 +53,11 @@ impl Descriptors {
         self.open.iter().any(|(_, file)| file.socket.is_some())
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// Notes a new descriptor; what was there before is closed.
     pub fn insert(&mut self, fd: i32, file: Rc<OpenFile>) {
         self.open.retain(|(known, _)| *known != fd);

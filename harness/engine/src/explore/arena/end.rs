@@ -3,8 +3,10 @@
 //! A process that ends gives back what its descriptors hold. Where that can matter to others it is a step;
 //! otherwise it is done at once.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Instant;
+
+use rustix::process::{WaitId, WaitIdOptions};
 
 use super::process::Process;
 use super::thread::{Pending, State};
@@ -163,6 +165,7 @@ impl Arena<'_> {
                     "nobody reaps process {pid}, which a client started"
                 )));
             }
+            process.reap();
             std::thread::sleep(std::time::Duration::from_micros(50));
         }
         Ok(())
@@ -206,6 +209,13 @@ impl Process {
     /// Whether nothing is left of it, so that its place can be taken.
     pub(super) fn is_buried(&self) -> bool {
         !self.is_root() && self.has_ended && !std::path::Path::new(&format!("/proc/{}", self.pid())).exists()
+    }
+
+    /// Reaps it, if its parent is gone and this process has taken it over.
+    fn reap(&self) {
+        // Whoever has a parent yet is that one's.
+        let own = WaitId::PidFd(self.pidfd().as_fd());
+        let _ = rustix::process::waitid(own, WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     }
 
     /// Waits a while for its end.

@@ -102,14 +102,19 @@ impl Arena<'_> {
         // A client's own threads are not in there.
         let outside = self.processes[process].is_root() && birth.is_thread();
         let Some(nest) = self.launch.nest.as_ref().filter(|_| !outside) else { return Ok(()) };
+        let is_ready = self.keeps_worker(client);
         let born = &mut self.processes[client].born;
         *born += 1;
-        if *born == NUMBERS_OF_A_CLIENT {
+        let number = (client as u32 + 1) * NUMBERS_OF_A_CLIENT + (*born).min(NUMBERS_OF_A_CLIENT - 1);
+        let too_many = *born == NUMBERS_OF_A_CLIENT;
+        if !is_ready {
+            self.processes[client].born_when_ready = self.processes[client].born;
+        }
+        if too_many {
             let what = format!("a client started more than {NUMBERS_OF_A_CLIENT} processes and threads");
             self.note_escape(&what);
             return Ok(());
         }
-        let number = (client as u32 + 1) * NUMBERS_OF_A_CLIENT + (*born).min(NUMBERS_OF_A_CLIENT - 1);
         nest.number(number).map_err(ArenaError::environment("giving process ids in the clients' namespace"))
     }
 
@@ -297,12 +302,14 @@ impl Process {
             births: Vec::new(),
             held: Vec::new(),
             born: 0,
+            born_when_ready: 0,
             grew: false,
             borrows_memory: false,
             lent_by: None,
             origin: None,
             executes: None,
             has_ended: false,
+            has_played: false,
             looked_at: None,
             base: 0,
             lines: Vec::new(),

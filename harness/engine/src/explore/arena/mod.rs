@@ -25,6 +25,7 @@ mod nap;
 mod nursery;
 mod perform;
 mod process;
+mod reuse;
 mod snapshot;
 mod spared;
 mod stillness;
@@ -136,6 +137,10 @@ pub struct Arena<'s> {
     kills_everywhere: bool,
     /// Whether every execution has processes of its own.
     renews: bool,
+    /// Whether workers that say so play on in the next execution.
+    reuses: bool,
+    /// A worker was found to remember though it says that it does not.
+    doubted: bool,
     /// The process that has the lock when an execution begins, and keeps it.
     holder: Option<usize>,
     /// That process is taking it: no step of the execution has been taken yet.
@@ -203,6 +208,8 @@ impl<'s> Arena<'s> {
             fates: Vec::new(),
             kills_everywhere: false,
             renews: false,
+            reuses: false,
+            doubted: false,
             holder: None,
             prepares: false,
             files: 0,
@@ -254,7 +261,7 @@ impl<'s> Arena<'s> {
             |index: &usize| matches!(self.threads[*index].state, State::AtGate(_)) && !self.can_go(*index);
         let serves =
             |index: usize| self.specification.processes[self.client_index(index)].kind == PartKind::Server;
-        let playing = (0..self.threads.len()).filter(|&index| !serves(index));
+        let playing = (0..self.threads.len()).filter(|&index| !serves(index) && !self.is_resting(index));
         let waiting = playing.filter(waits).map(|index| self.client_of(self.threads[index].id));
         waiting.filter(|client| *client > 0).collect()
     }

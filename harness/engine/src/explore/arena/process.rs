@@ -108,6 +108,8 @@ pub(super) struct Process {
     pub held: Vec<Notification>,
     /// How many of them got numbers in this execution; of the client's own process.
     pub born: u32,
+    /// How many had, when the worker that plays on was ready.
+    pub born_when_ready: u32,
     /// There were some in this execution; of the client's own process.
     pub grew: bool,
     /// Its memory is its parent's, until it executes a program.
@@ -119,6 +121,8 @@ pub(super) struct Process {
     /// It was let execute a program, which closes these descriptors, and has not been seen since.
     pub executes: Option<Vec<i32>>,
     pub has_ended: bool,
+    /// It has played its part before, and lives on.
+    pub has_played: bool,
     /// How much had stirred when it was last asked who of the family has died; of the client's own process.
     pub looked_at: Option<u64>,
     /// The current directory, where it is in the state directory.
@@ -238,6 +242,7 @@ impl Arena<'_> {
     fn start_process(&mut self, index: usize) -> Result<Process, ArenaError> {
         let line = self.control.process(index);
         line.gate().store(0, Ordering::SeqCst);
+        line.keeps_worker().store(0, Ordering::SeqCst);
         let part = &self.specification.processes[index];
         // A client that has just begun waits for the next execution; others may have something to do in this one.
         let known = match part.kind {
@@ -263,12 +268,14 @@ impl Arena<'_> {
             births: Vec::new(),
             held: Vec::new(),
             born: 0,
+            born_when_ready: 0,
             grew: false,
             borrows_memory: false,
             lent_by: None,
             origin: None,
             executes: None,
             has_ended: false,
+            has_played: false,
             looked_at: None,
             directory: None,
             umask: self.umask,

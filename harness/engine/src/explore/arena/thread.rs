@@ -102,8 +102,9 @@ impl Arena<'_> {
             // Who drives a program has threads that wait for orders.
             State::AtGate(Pending { call: Call::Futex { .. }, .. }) => {
                 self.drives(process.client) && process.is_root() && process.line_of(thread.id).is_none()
+                    || self.is_resting(index)
             }
-            _ => false,
+            _ => self.is_resting(index),
         }
     }
 

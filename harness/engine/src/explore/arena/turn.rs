@@ -22,32 +22,8 @@ impl System for Arena<'_> {
             return Err(ArenaError::Interrupted);
         }
         self.drain()?;
-        self.generation += 1;
-        self.steps = 0;
-        self.files = 0;
-        self.locks.clear();
-        self.wires.clear();
-        self.gates.clear();
-        self.cut.clear();
-        self.mapped.clear();
-        self.time.clear();
-        if let Some(deeds) = &mut self.deeds {
-            deeds.clear();
-        }
-        self.snapshot.restore(&self.roots, &mut self.tree)?;
-        self.control.fence().store(0, Ordering::SeqCst);
-        self.step_clock().store(1, Ordering::SeqCst);
-        self.launch.discard_recordings();
-        for thread in &mut self.threads {
-            (thread.steps, thread.drawn, thread.cause) = (0, 0, None);
-            thread.nap = nap::Nap::default();
-        }
-        (self.stirs, self.signals, self.acting) = (0, false, None);
-        self.caused.clear();
-        self.released.clear();
-        for process in &mut self.processes {
-            (process.born, process.grew, process.looked_at) = (0, false, None);
-        }
+        self.warm_up()?;
+        self.reset()?;
         self.begin_servers()?;
         if let Some(holder) = self.holder {
             self.prepares = true;
@@ -180,11 +156,12 @@ impl System for Arena<'_> {
             }
         }
         footprint.extend(std::mem::take(&mut self.released));
+        // A worker that was used before may have begun threads that a new one begins now.
+        let signature = digest(&(id.0, kind, part, returned, &footprint[..]));
         self.add_causes(cause, &mut footprint);
         self.note_visibility(client, &footprint, recorded, talks);
         let thread = &mut self.threads[index];
         thread.steps += 1;
-        let signature = digest(&(id.0, kind, part, returned, &footprint[..]));
         Ok(Step { thread: id, footprint, potential, signature, yields, follows })
     }
 
@@ -215,16 +192,50 @@ impl Arena<'_> {
         let mut footprint = self.with_life(client, self.with_memory(client, released));
         self.pass_time(index, &footprint);
         self.wake_whom_it_concerns(index, &mut footprint);
+        let signature = digest(&("end", id.0, &footprint[..]));
         self.add_causes(cause, &mut footprint);
         self.note(id, 0, call, None);
         self.threads[index].steps += 1;
-        let signature = digest(&("end", id.0, &footprint[..]));
         let (potential, follows) = (SmallVec::new(), Threads::new());
         Ok(Step { thread: id, footprint, potential, signature, yields: false, follows })
     }
 
+    /// Puts everything back as it was before anybody did anything.
+    pub(super) fn reset(&mut self) -> Result<(), ArenaError> {
+        self.generation += 1;
+        self.steps = 0;
+        self.files = 0;
+        self.locks.clear();
+        self.wires.clear();
+        self.gates.clear();
+        self.cut.clear();
+        self.mapped.clear();
+        self.time.clear();
+        if let Some(deeds) = &mut self.deeds {
+            deeds.clear();
+        }
+        self.snapshot.restore(&self.roots, &mut self.tree)?;
+        self.control.fence().store(0, Ordering::SeqCst);
+        self.step_clock().store(1, Ordering::SeqCst);
+        self.launch.discard_recordings();
+        for thread in &mut self.threads {
+            (thread.steps, thread.drawn, thread.cause) = (0, 0, None);
+            thread.nap = nap::Nap::default();
+        }
+        (self.stirs, self.signals, self.acting) = (0, false, None);
+        self.caused.clear();
+        self.released.clear();
+        for process in 0..self.processes.len() {
+            let stays = self.processes[process].is_root() && self.keeps_worker(process);
+            let process = &mut self.processes[process];
+            process.born = if stays { process.born_when_ready } else { 0 };
+            (process.grew, process.looked_at) = (false, None);
+        }
+        Ok(())
+    }
+
     /// Brings whoever is in the middle of something to an end.
-    fn drain(&mut self) -> Result<(), ArenaError> {
+    pub(super) fn drain(&mut self) -> Result<(), ArenaError> {
         self.end_fates();
         let mut enabled = Vec::new();
         loop {
@@ -237,8 +248,11 @@ impl Arena<'_> {
             let played = self.threads_of(process).any(|index| self.threads[index].steps > 0);
             let kind = self.specification.processes[process].kind;
             let playing = !matches!(kind, PartKind::Server | PartKind::Planter);
-            if playing && (stuck || self.renews && played || !self.processes[process].is_alive()) {
+            let anew = stuck || played && self.is_used_up(process) || !self.processes[process].is_alive();
+            if playing && anew {
                 self.respawn(process)?;
+            } else {
+                self.processes[process].has_played |= played;
             }
         }
         self.see_them_gone()

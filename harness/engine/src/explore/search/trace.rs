@@ -237,6 +237,14 @@ impl Trace {
         }
     }
 
+    /// Whether the same steps were taken in the same order.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let steps = |trace: &Self| -> Vec<(ThreadId, u64)> {
+            trace.events.iter().map(|event| (event.step.thread, event.step.signature)).collect()
+        };
+        steps(self) == steps(other)
+    }
+
     /// A number that two executions share if, but for collisions, they are of one class.
     pub fn class(&self) -> u64 {
         use std::hash::{DefaultHasher, Hash, Hasher};
