@@ -397,10 +397,9 @@ fn run_case(how: &str, base: &Path) {
         std::fs::write(base.join("litter"), b"").expect("a file");
         let mut daemon = Command::new("/proc/self/exe");
         daemon.arg("stay").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut daemon = daemon.spawn().expect("a process");
+        let output = daemon.spawn().expect("a process").stdout;
         // Its parent goes on before it has an environment to be known by.
-        let mut begun = [0];
-        daemon.stdout.take().expect("its output").read_exact(&mut begun).expect("a word of it");
+        output.expect("its output").read_exact(&mut [0]).expect("a word of it");
         return;
     }
     let plan = plan(how, base);

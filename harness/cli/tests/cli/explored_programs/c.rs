@@ -7,10 +7,13 @@ use crate::command::Place;
 
 fn place() -> Place {
     let place = place_with("c", str::to_owned);
-    let compiled =
-        Command::new("cc").args(["-O1", "-o", "locks", "locks.c"]).current_dir(place.path()).output();
-    let compiled = compiled.expect("a C compiler is there");
-    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    for program in ["locks", "chance"] {
+        let source = format!("{program}.c");
+        let compiled =
+            Command::new("cc").args(["-O1", "-o", program, &source]).current_dir(place.path()).output();
+        let compiled = compiled.expect("a C compiler is there");
+        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    }
     place
 }
 
@@ -53,4 +56,9 @@ fn locks_in_c_that_are_removed_under_others_have_two_holders() {
 #[test]
 fn a_lock_of_the_dead_that_is_removed_under_a_guard_is_verified_in_c() {
     verifies(&place(), "dead.toml", "excl-dead-guarded", "mutual-exclusion");
+}
+
+#[test]
+fn names_that_are_made_of_chance_are_the_same_in_every_execution() {
+    verifies(&place(), "chance.toml", "chance", "mutual-exclusion");
 }

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 
 use smallvec::SmallVec;
 
@@ -61,29 +62,40 @@ impl Process {
         all
     }
 
-    /// Whether a read or a write of this descriptor may wait: not on files, nor on descriptors that were
-    /// told not to.
+    /// Whether a read or a write of this descriptor may wait.
     pub(super) fn waits_on(&self, fd: i32) -> bool {
-        let Some(copy) = self.fetch_descriptor(fd) else { return false };
+        self.nature_of(fd) == Nature::Channel
+    }
+
+    pub(super) fn nature_of(&self, fd: i32) -> Nature {
+        let Some(copy) = self.fetch_descriptor(fd) else { return Nature::Plain };
         // SAFETY: takes plain numbers.
         let flags = unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_GETFL) };
-        let Ok(metadata) = File::from(copy).metadata() else { return false };
-        let kind = std::os::unix::fs::MetadataExt::mode(&metadata) & libc::S_IFMT;
-        flags & libc::O_NONBLOCK == 0 && !matches!(kind, libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK)
+        let Ok(metadata) = File::from(copy).metadata() else { return Nature::Plain };
+        match metadata.mode() & libc::S_IFMT {
+            libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => Nature::Plain,
+            libc::S_IFCHR if DEVICES_OF_CHANCE.contains(&metadata.rdev()) => Nature::Chance,
+            _ if flags & libc::O_NONBLOCK != 0 => Nature::Plain,
+            _ => Nature::Channel,
+        }
     }
 }
 
-impl Arena<'_> {
-    /// What a read or a write that does not concern the state directory would have to wait for.
-    pub(super) fn waits_on_channel(&self, process: usize, call: &Call) -> Option<Wait> {
-        let (fd, events) = match call {
-            Call::Read { fd, offset: None, .. } => (*fd, libc::POLLIN),
-            Call::Write { fd, offset: None, .. } => (*fd, libc::POLLOUT),
-            _ => return None,
-        };
-        self.processes[process].waits_on(fd).then(|| Wait::ready(fd, events))
-    }
+/// What a descriptor leads to that does not concern the state directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nature {
+    /// What is read is there, or never comes: files, and descriptors that were told not to wait.
+    Plain,
+    /// A read or a write may wait.
+    Channel,
+    /// What is read is another thing each time.
+    Chance,
+}
 
+/// `/dev/random` and `/dev/urandom`.
+const DEVICES_OF_CHANCE: [u64; 2] = [libc::makedev(1, 8), libc::makedev(1, 9)];
+
+impl Arena<'_> {
     /// The sockets of wires among what a wait is for, and whether it is for something to come.
     pub(super) fn wires_of(&self, process: usize, wait: &Wait) -> SmallVec<[(Socket, bool); 4]> {
         let Wait::Events { sources, form, .. } = wait else { return SmallVec::new() };

@@ -44,6 +44,7 @@ impl Arena<'_> {
         let failed = || ArenaError::environment(format!("following process {pid} into another program"));
         let memory = ClientMemory::open(pid).map_err(failed())?;
         silence_vdso(pid, &memory).map_err(failed())?;
+        self.tell_chance_of_start(index, &memory).map_err(failed())?;
         let own = &mut self.processes[process];
         own.memory = memory;
         own.borrows_memory = false;

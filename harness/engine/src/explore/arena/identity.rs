@@ -2,7 +2,8 @@
 //! the bytes that the kernel draws for it.
 //!
 //! All of these are the same in every execution, so that file names and contents that are made of
-//! them are, too. Process ids are such as no kernel gives, so they stand for a client wherever they
+//! them are, too, whether they ask the kernel, read them from a device or find them where their program
+//! begins. Process ids are such as no kernel gives, so they stand for a client wherever they
 //! come back: in `kill` and below `/proc`. Random bytes follow from the thread and from how many
 //! were drawn in this execution; two threads never get the same.
 //!
@@ -20,14 +21,16 @@ use super::perform::{Effect, Ending};
 use super::tree::digest;
 use super::{Arena, ArenaError, Pending, State};
 use crate::explore::access::{Access, Footprint, Mode};
-use crate::explore::gate::{Answer, At, Call, Notification};
+use crate::explore::gate::{Answer, At, Call, ClientMemory, Notification, Span, auxiliary_value};
 
 /// The process id that the first client sees. No kernel gives numbers above 2^22.
 const FIRST_PID: i32 = 5_000_001;
 /// The time at which the first one started, in ticks since the machine did.
 const FIRST_START: u64 = 7_000_001;
 /// Random bytes that one call brings at most.
-const RANDOM_MAX: u64 = 1 << 20;
+const RANDOM_MAX: usize = 1 << 20;
+/// Where in the auxiliary vector the address of 16 random bytes is.
+const AT_RANDOM: u64 = 25;
 
 impl Arena<'_> {
     /// The process id that a client sees.
@@ -169,21 +172,37 @@ impl Arena<'_> {
         &mut self,
         index: usize,
         notification: &Notification,
-        buffer: u64,
-        length: u64,
+        into: &[Span],
     ) -> Result<(), ArenaError> {
-        let length = length.min(RANDOM_MAX);
+        let mut left = RANDOM_MAX;
+        let mut told = Ok(());
         let thread = &mut self.threads[index];
-        let mut bytes: Vec<u8> = Vec::with_capacity(length as usize + 8);
-        while bytes.len() < length as usize {
-            thread.drawn += 1;
-            bytes.extend_from_slice(&digest(&("random", thread.id.0, thread.drawn)).to_ne_bytes());
-        }
-        bytes.truncate(length as usize);
         thread.state = State::Running;
-        let told = self.processes[thread.process].memory.write(buffer, &bytes);
-        let answer = if told.is_ok() { Answer::Value(length as i64) } else { Answer::Errno(libc::EFAULT) };
+        for span in into {
+            let length = span.length.min(left);
+            left -= length;
+            let mut bytes: Vec<u8> = Vec::with_capacity(length + 8);
+            while bytes.len() < length {
+                thread.drawn += 1;
+                bytes.extend_from_slice(&digest(&("random", thread.id.0, thread.drawn)).to_ne_bytes());
+            }
+            let written = self.processes[thread.process].memory.write(span.address, &bytes[..length]);
+            told = told.and(written);
+        }
+        let drawn = (RANDOM_MAX - left) as i64;
+        let answer = if told.is_ok() { Answer::Value(drawn) } else { Answer::Errno(libc::EFAULT) };
         self.answer(index, notification, answer)
+    }
+
+    /// The bytes that the kernel lays beside the arguments of a program, by which C libraries and languages make
+    /// their own chance.
+    pub(super) fn tell_chance_of_start(&self, index: usize, memory: &ClientMemory) -> std::io::Result<()> {
+        let thread = &self.threads[index];
+        let Some(address) = auxiliary_value(self.processes[thread.process].pid(), AT_RANDOM)? else {
+            return Ok(());
+        };
+        let half = |number: u32| digest(&("start", thread.id.0, number)).to_ne_bytes();
+        memory.write(address, &[half(0), half(1)].concat())
     }
 }
 

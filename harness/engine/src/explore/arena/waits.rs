@@ -2,13 +2,14 @@
 
 use smallvec::SmallVec;
 
+use super::channel::Nature;
 use super::futex::FUTEX_COMMANDS;
 use super::perform::{self, Effect, Ending};
 use super::thread::Thread;
 use super::tree::Inode;
 use super::{Arena, ArenaError, Pending, State};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
-use crate::explore::gate::{Answer, Call, LockKind, LockRequest, Notification, Target, Wait};
+use crate::explore::gate::{Answer, Call, LockKind, LockRequest, Notification, Span, Target, Wait};
 use crate::explore::system::Waiting;
 
 impl Arena<'_> {
@@ -53,7 +54,10 @@ impl Arena<'_> {
                     seen.map_or(Answer::Continue, |process| Answer::Value(Self::virtual_pid(process).into()));
                 self.pass(index, &notification, answer)
             }
-            Call::Random { buffer, length } => self.draw(index, &notification, buffer, length),
+            Call::Random { buffer, length } => {
+                let span = Span { address: buffer, length: length as usize };
+                self.draw(index, &notification, &[span])
+            }
             Call::Exit { group } => self.exit(index, &notification, group),
             Call::Spawn { flags } => self.expect_birth(index, &notification, flags),
             Call::Execute => self.execute(index, &notification),
@@ -64,10 +68,17 @@ impl Arena<'_> {
                 }
                 _ => self.stir(index, &notification),
             },
-            Call::Read { .. } | Call::Write { .. } => match self.waits_on_channel(process, &call) {
-                Some(wait) => self.wait_for(index, notification, wait),
-                None => self.stir(index, &notification),
+            Call::Read { fd, ref into, offset } => match self.processes[process].nature_of(fd) {
+                Nature::Channel if offset.is_none() => {
+                    self.wait_for(index, notification, Wait::ready(fd, libc::POLLIN))
+                }
+                Nature::Chance => self.draw(index, &notification, into),
+                _ => self.stir(index, &notification),
             },
+            Call::Write { fd, offset: None, .. } if self.processes[process].waits_on(fd) => {
+                self.wait_for(index, notification, Wait::ready(fd, libc::POLLOUT))
+            }
+            Call::Write { .. } => self.stir(index, &notification),
             Call::Close { .. } | Call::CloseRange { .. } | Call::Duplicate { .. } => {
                 self.stir(index, &notification)
             }

@@ -48,23 +48,28 @@ fn code(number: i64) -> Vec<u8> {
     }
 }
 
+/// What a program was told of this when it began (`getauxval`).
+///
+/// # Errors
+/// When the process cannot be asked.
+pub fn auxiliary_value(pid: u32, wanted: u64) -> io::Result<Option<u64>> {
+    let vector = std::fs::read(format!("/proc/{pid}/auxv"))?;
+    let mut words = vector.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().expect("8 bytes")));
+    while let (Some(key), Some(value)) = (words.next(), words.next()) {
+        if key == wanted && value != 0 {
+            return Ok(Some(value));
+        }
+    }
+    Ok(None)
+}
+
 /// Makes the clocks of a process's vDSO go through the gate. Returns how many functions were
 /// overwritten: none where the process has no vDSO.
 ///
 /// # Errors
 /// When its memory cannot be read or written.
 pub fn silence_vdso(pid: u32, memory: &ClientMemory) -> io::Result<usize> {
-    let vector = std::fs::read(format!("/proc/{pid}/auxv"))?;
-    let mut words = vector.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().expect("8 bytes")));
-    let mut base = 0;
-    while let (Some(key), Some(value)) = (words.next(), words.next()) {
-        if key == AT_SYSINFO_EHDR {
-            base = value;
-        }
-    }
-    if base == 0 {
-        return Ok(0);
-    }
+    let Some(base) = auxiliary_value(pid, AT_SYSINFO_EHDR)? else { return Ok(0) };
     let mut image = Vec::new();
     while image.len() < LONGEST {
         let mut page = [0; 4096];
