@@ -27,7 +27,7 @@ pub(super) fn timeline(
         let number = event.time_ns >> WITHIN_STEP;
         lines.push((
             event.time_ns,
-            Line { time_ns: number, client: event.client, role: None, what, mark: None },
+            Line { time_ns: number, client: event.client, role: None, what, mark: None, source: None },
         ));
     }
     for deed in deeds {
@@ -39,7 +39,8 @@ pub(super) fn timeline(
             _ => None,
         };
         let client = client_of(deed.thread);
-        let line = Line { time_ns: number, client, role: None, what: deed.to_string(), mark };
+        let what = deed.to_string();
+        let line = Line { time_ns: number, client, role: None, what, mark, source: None };
         lines.push((number << WITHIN_STEP, line));
     }
     lines.sort_by_key(|(at, _)| *at);
