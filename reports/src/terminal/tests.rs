@@ -500,7 +500,7 @@ fn a_witness_shows_source_lines_and_the_end_of_each_standard_error() {
     let text = shown(&run, 100, Details::Summary);
     assert!(
         text.contains(
-            "\n     (1) 43.8 µs  client 1  update e-1-6 invoked\n                            store.py:12 in update\n"
+            "\n     (1) 43.8 µs  client 1  update e-1-6 invoked\n                              store.py:12 in update\n"
         ),
         "{text}"
     );

@@ -52,7 +52,7 @@ impl Stand<'_, '_> {
     pub fn with_environment<T>(
         plan: &Plan,
         root: &StateRoot,
-        environment: &'static [(&'static str, &'static str)],
+        environment: &[(&'static str, String)],
         surroundings: &mut Surroundings<'_>,
         work: impl FnOnce(&mut Stand<'_, '_>, &mut Surroundings<'_>) -> Result<T, ArenaError>,
     ) -> Result<T, ArenaError> {

@@ -1,4 +1,5 @@
-//! What programs of users write to their standard error, overheard at the gate.
+//! What programs of users write to their standard error, overheard at the gate; and what they say of themselves when
+//! they were told so in their environment.
 //!
 //! It is a pipe whose other end their client has. Which one shows when the client's child executes the program;
 //! whoever of the family writes into the same pipe, by whatever descriptor, writes to standard error.
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use super::Arena;
 use super::process::Process;
 use crate::explore::gate::Call;
+use crate::explore::source_line::NOBODYS;
 use crate::explore::system::ThreadId;
 
 /// Bytes that are listened to in one execution.
@@ -24,6 +26,8 @@ pub(super) struct Overheard {
     pipes: HashMap<usize, PathBuf>,
     /// Who wrote what, in order.
     said: Vec<(ThreadId, Vec<u8>)>,
+    /// What was written to a descriptor that nobody has, by process.
+    to_nobody: Vec<(usize, Vec<u8>)>,
     bytes: usize,
 }
 
@@ -31,6 +35,7 @@ impl Overheard {
     /// Another execution begins. Programs may live on.
     pub fn clear(&mut self) {
         self.said.clear();
+        self.to_nobody.clear();
         self.bytes = 0;
     }
 }
@@ -48,6 +53,13 @@ impl Arena<'_> {
         &self.overheard.said
     }
 
+    /// What the process of a thread wrote to [`NOBODYS`] in this execution.
+    pub fn said_to_nobody(&self, id: ThreadId) -> Vec<u8> {
+        let process = self.threads.iter().find(|thread| thread.id == id).map(|thread| thread.process);
+        let own = self.overheard.to_nobody.iter().filter(|(by, _)| Some(*by) == process);
+        own.flat_map(|(_, text)| text).copied().collect()
+    }
+
     /// A process is about to execute a program: if a client has started it, that is the user's.
     pub(super) fn find_stderr(&mut self, process: usize) {
         let own = &self.processes[process];
@@ -57,7 +69,7 @@ impl Arena<'_> {
         }
     }
 
-    /// Takes down what a call writes to standard error.
+    /// Takes down what a call writes to standard error, or to nobody.
     pub(super) fn overhear(&mut self, index: usize, call: &Call) {
         let Call::Write { fd, from, .. } = call else { return };
         let (id, process) = (self.threads[index].id, self.threads[index].process);
@@ -65,9 +77,12 @@ impl Arena<'_> {
         if self.deeds.is_none() || own.is_root() || self.overheard.bytes >= MOST {
             return;
         }
-        let Some(link) = own.link_of(*fd) else { return };
-        let mut pipes = self.overheard.pipes.iter();
-        if !pipes.any(|(first, pipe)| *pipe == link && self.processes[*first].client == own.client) {
+        let is_stderr = |link: PathBuf| {
+            let mut pipes = self.overheard.pipes.iter();
+            pipes.any(|(first, pipe)| *pipe == link && self.processes[*first].client == own.client)
+        };
+        let to_nobody = *fd == NOBODYS;
+        if !to_nobody && !own.link_of(*fd).is_some_and(is_stderr) {
             return;
         }
         let mut text = Vec::new();
@@ -79,6 +94,10 @@ impl Arena<'_> {
             }
         }
         self.overheard.bytes += text.len();
-        self.overheard.said.push((id, text));
+        if to_nobody {
+            self.overheard.to_nobody.push((process, text));
+        } else {
+            self.overheard.said.push((id, text));
+        }
     }
 }

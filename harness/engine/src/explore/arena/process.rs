@@ -48,7 +48,7 @@ pub struct Launch<'s> {
     /// How old what is there at the start looks, in nanoseconds.
     pub age_of_world_ns: u64,
     /// What is added to the environment of the clients, and so of the programs that they start.
-    pub environment: &'static [(&'static str, &'static str)],
+    pub environment: &'s [(&'static str, String)],
 }
 
 impl Launch<'_> {
