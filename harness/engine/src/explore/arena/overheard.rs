@@ -53,7 +53,7 @@ impl Arena<'_> {
         &self.overheard.said
     }
 
-    /// What the process of a thread wrote to [`NOBODYS`] in this execution.
+    /// What the process of a thread wrote to the descriptor that nobody has in this execution.
     pub fn said_to_nobody(&self, id: ThreadId) -> Vec<u8> {
         let process = self.threads.iter().find(|thread| thread.id == id).map(|thread| thread.process);
         let own = self.overheard.to_nobody.iter().filter(|(by, _)| Some(*by) == process);
