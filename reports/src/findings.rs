@@ -10,7 +10,7 @@ use tearproof_core::claim::{AnomalyKind, Claim};
 use tearproof_core::history::client_name;
 use tearproof_core::run::{Cell, Run, ScenarioRun, StrategyRun};
 use tearproof_core::units::Nanos;
-use tearproof_core::verdict::{Anomaly, Step, Verdict, Witness};
+use tearproof_core::verdict::{Anomaly, StandardError, Step, Verdict, Witness};
 
 use crate::assessment;
 use crate::number;
@@ -20,6 +20,8 @@ use crate::terminal::{self, Details};
 
 /// Steps of a witness that a summary shows.
 const STEPS: usize = 8;
+/// Lines of each program's standard error beside it.
+const STDERR_LINES: usize = 3;
 /// Messages of one strategy, or of one scenario of many strategies, that a summary shows.
 const MESSAGES: usize = 3;
 /// Up to so many strategies in a run a summary speaks of each by itself.
@@ -375,12 +377,34 @@ pub fn witness(witness: &Witness, details: Details, steps: bool, page: &mut Page
         line.push(if step.mark.is_some() { Ink::Strong } else { Ink::Plain }, &step.what);
         let indent = 9 + wide + 2;
         page.wrap(&line, indent);
+        if let Some(source) = &step.source {
+            let line = Line::of(Ink::Plain, " ".repeat(indent + called + 4)).plain(source);
+            page.wrap(&line, indent + called + 4);
+        }
     }
     left_out(witness.steps.len() - next, page);
+    stderr(&witness.stderr, details, page);
     if let Some(token) = &witness.replay {
         // A token that is cut would be worth nothing.
         let line = Line::of(Ink::Faint, "     replay     ").plain(format!("tearproof replay {token}"));
         page.wrap(&line, 16);
+    }
+}
+
+/// The end of what programs wrote to their standard error.
+fn stderr(all: &[StandardError], details: Details, page: &mut Page) {
+    for said in all {
+        let who = client_name(said.client, said.role.as_deref());
+        let most = if details == Details::Full { said.lines.len() } else { STDERR_LINES };
+        let (left_out, shown) = said.lines.split_at(said.lines.len().saturating_sub(most));
+        let earlier = match said.left_out + left_out.len() as u64 {
+            0 => String::new(),
+            lines => format!(" (… {} before)", number::of(lines, "line", "lines")),
+        };
+        page.line(Line::of(Ink::Faint, "     stderr     ").with(Ink::Strong, who).with(Ink::Faint, earlier));
+        for line in shown {
+            page.wrap(&Line::of(Ink::Plain, "                ").plain(line), 18);
+        }
     }
 }
 

@@ -144,10 +144,18 @@ fn anomaly(kind: AnomalyKind, count: u64) -> Anomaly {
             role: None,
             what: format!("update e-{}-{at} invoked", 1 + at % 3),
             mark: None,
+            source: None,
         })
         .collect();
     steps[6].mark = Some(1);
-    steps.push(Step { time_ns: 71_200, client: 3, role: None, what: last.to_owned(), mark: Some(2) });
+    steps.push(Step {
+        time_ns: 71_200,
+        client: 3,
+        role: None,
+        what: last.to_owned(),
+        mark: Some(2),
+        source: None,
+    });
     Anomaly {
         kind,
         count,
@@ -157,7 +165,7 @@ fn anomaly(kind: AnomalyKind, count: u64) -> Anomaly {
         } else {
             BTreeMap::new()
         },
-        witness: Witness { explanation: explanation.to_owned(), steps, replay: None },
+        witness: Witness { explanation: explanation.to_owned(), steps, replay: None, stderr: Vec::new() },
     }
 }
 

@@ -353,6 +353,18 @@ fn anomaly<'a>(anomaly: &At<'a>, guarantee: Option<&str>, problems: &mut Problem
                 {
                     mark.report("should be 1 or 2", problems);
                 }
+                step.optional("source").and_then(At::not_null).and_then(|field| field.filled(problems));
+            }
+        }
+        for said in witness.optional("stderr").map(|list| list.items(problems)).unwrap_or_default() {
+            if said.object(problems).is_some() {
+                said.field("client", problems).and_then(|field| field.whole(problems));
+                said.optional("role").and_then(At::not_null).and_then(|field| field.filled(problems));
+                said.field("left_out", problems).and_then(|field| field.whole(problems));
+                for line in said.field("lines", problems).map(|list| list.items(problems)).unwrap_or_default()
+                {
+                    line.filled(problems);
+                }
             }
         }
     }

@@ -15,7 +15,7 @@ pub fn check(history: &History) -> Finding {
         tally.add(drift.kind, || {
             let explanation =
                 format!("when all clients had finished, the target had changed: {}", drift.detail);
-            (None, Witness { explanation, steps: Vec::new(), replay: None })
+            (None, Witness { explanation, steps: Vec::new(), replay: None, stderr: Vec::new() })
         });
     }
     tally.finding()

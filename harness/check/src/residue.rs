@@ -23,7 +23,7 @@ pub fn check(history: &History) -> Finding {
                 "{what} `{name}` was not there before the clients started, is not declared as one to be kept, \
                  and was there when all of them had finished or died"
             );
-            (None, Witness { explanation, steps: Vec::new(), replay: None })
+            (None, Witness { explanation, steps: Vec::new(), replay: None, stderr: Vec::new() })
         });
     }
     tally.finding()

@@ -56,10 +56,11 @@ impl Operations<'_> {
                     role: self.history.roles.get(&event.client).cloned(),
                     what: self.told(moment.span, event),
                     mark: moment.mark,
+                    source: None,
                 }
             })
             .collect();
-        Witness { explanation, steps, replay: None }
+        Witness { explanation, steps, replay: None, stderr: Vec::new() }
     }
 
     /// Who did it: `client 3`, or `writer 3` where roles are known.

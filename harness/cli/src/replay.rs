@@ -105,7 +105,9 @@ pub fn replay(options: &ReplayOptions, color: bool) -> Outcome {
         (None, Some(anomaly)) => format!("{}: {}", anomaly.kind, anomaly.witness.explanation),
         (None, None) => "nothing is broken in this execution".to_owned(),
     };
-    let witness = Witness { explanation, steps: replayed.steps, replay: Some(token.to_string()) };
+    let Replayed { steps, stderr, .. } = &replayed;
+    let (steps, stderr) = (steps.clone(), stderr.clone());
+    let witness = Witness { explanation, steps, replay: Some(token.to_string()), stderr };
     let style = terminal::Style { width: crate::run::terminal_width(), color };
     print(&terminal::witness(&witness, style))?;
     Ok(match (replayed.diverged, anomalies.is_empty()) {

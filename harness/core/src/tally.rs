@@ -176,7 +176,12 @@ mod tests {
             count,
             first_after_ms: None,
             by_kind: BTreeMap::from([("empty".to_owned(), count)]),
-            witness: Witness { explanation: "torn".to_owned(), steps: Vec::new(), replay: None },
+            witness: Witness {
+                explanation: "torn".to_owned(),
+                steps: Vec::new(),
+                replay: None,
+                stderr: Vec::new(),
+            },
         }])
     }
 

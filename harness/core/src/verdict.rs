@@ -82,6 +82,24 @@ pub struct Step {
     /// 1 and 2 mark the two steps that conflict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<u8>,
+    /// Where in the source of the client's program it was done, as far as the interpreter tells: `store.py:12 in
+    /// update`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+/// The end of what one client's program wrote to its standard error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandardError {
+    /// Whose it is.
+    pub client: u32,
+    /// The part that this client plays, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// How many lines came before these.
+    pub left_out: u64,
+    /// The last lines, without those that are blank.
+    pub lines: Vec<String>,
 }
 
 /// The shortest evidence of an anomaly.
@@ -93,6 +111,9 @@ pub struct Witness {
     pub steps: Vec<Step>,
     /// The token that runs it again, where the engine can.
     pub replay: Option<String>,
+    /// What programs of users wrote to their standard error meanwhile, by client.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stderr: Vec<StandardError>,
 }
 
 /// One kind of breach of a guarantee, with how often it was seen and the evidence for one of them.

@@ -235,7 +235,12 @@ fn judge(history: &History) -> Result<Findings, MalformedHistory> {
                     count: count as u64,
                     first_after_ms: None,
                     by_kind: std::collections::BTreeMap::new(),
-                    witness: Witness { explanation: String::new(), steps: Vec::new(), replay: None },
+                    witness: Witness {
+                        explanation: String::new(),
+                        steps: Vec::new(),
+                        replay: None,
+                        stderr: Vec::new(),
+                    },
                 }]),
             },
         ));

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use tearproof_core::claim::{AnomalyKind, Claim, Guarantee, Hazard};
 use tearproof_core::run::{Directory, Outcome};
-use tearproof_core::verdict::Verdict;
+use tearproof_core::verdict::{StandardError, Verdict};
 
 use super::*;
 use crate::sample;
@@ -480,6 +480,37 @@ fn a_step_names_the_part_that_its_client_plays() {
     let text = shown(&run, 100, Details::Summary);
     assert!(text.contains("\n         29.2 µs  agent 2   update e-2-4 invoked\n"), "{text}");
     assert!(text.contains("\n         36.5 µs  client 3  update e-3-5 invoked\n"), "{text}");
+}
+
+#[test]
+fn a_witness_shows_source_lines_and_the_end_of_each_standard_error() {
+    let mut run = sample::run(vec![sample::index()]);
+    for strategy in &mut run.scenarios[0].strategies {
+        for anomaly in strategy.verdicts.iter_mut().flat_map(|cell| &mut cell.anomalies) {
+            let witness = &mut anomaly.witness;
+            witness.steps[6].source = Some("store.py:12 in update".to_owned());
+            witness.stderr = vec![StandardError {
+                client: 2,
+                role: Some("agent".to_owned()),
+                left_out: 1,
+                lines: ["one", "two", "three", "four"].map(str::to_owned).to_vec(),
+            }];
+        }
+    }
+    let text = shown(&run, 100, Details::Summary);
+    assert!(
+        text.contains(
+            "\n     (1) 43.8 µs  client 1  update e-1-6 invoked\n                              store.py:12 in update\n"
+        ),
+        "{text}"
+    );
+    let end = "\n                two\n                three\n                four\n";
+    assert!(text.contains(&format!("\n     stderr     agent 2 (… 2 lines before){end}")), "{text}");
+    let text = shown(&run, 100, Details::Full);
+    assert!(
+        text.contains(&format!("\n     stderr     agent 2 (… 1 line before)\n                one{end}")),
+        "{text}"
+    );
 }
 
 #[test]

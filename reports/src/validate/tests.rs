@@ -106,6 +106,12 @@ fn planted() -> Vec<(String, Value, &'static str)> {
         (cell("anomalies/0/count"), json!(0), "verdicts/0/anomalies/0/count: should be at least 1"),
         (cell("anomalies/0/witness/explanation"), json!(" "), "witness/explanation: should not be empty"),
         (cell("anomalies/0/witness/steps/6/mark"), json!(3), "witness/steps/6/mark: should be 1 or 2"),
+        (
+            cell("anomalies/0/witness/stderr"),
+            json!([{"client": 1, "left_out": 0, "lines": [1]}]),
+            "witness/stderr/0/lines/0: should be",
+        ),
+        (cell("anomalies/0/witness/steps/6/source"), json!(""), "steps/6/source: should not be empty"),
         (cell("anomalies/0/by_kind/odd"), json!(1), "by_kind/odd: `odd` is none of empty"),
         (
             "/scenarios/0/strategies/1/verdicts/0/verdict".to_owned(),

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tearproof_core::plan::Plan;
-use tearproof_core::verdict::{Findings, Step as Line};
+use tearproof_core::verdict::{Findings, StandardError, Step as Line};
 
 use super::arena::{Arena, ArenaError};
 use super::bench::Bench;
@@ -26,6 +26,7 @@ use super::search::pct::{Sampled, Shape};
 use super::search::schedule::replay as rerun;
 use super::search::{Continue, End, Limits, Trace, dpor, pct, preemption};
 use super::shortening::witnesses;
+use super::source_line::add_source_lines;
 use super::stand::{Stand, specification_of};
 use super::system::ThreadId;
 use super::token::{Token, digest_of};
@@ -309,6 +310,8 @@ pub struct Replayed {
     pub findings: Findings,
     /// The execution, told.
     pub steps: Vec<Line>,
+    /// The end of what programs wrote to their standard error in it.
+    pub stderr: Vec<StandardError>,
     /// After how many steps it went another way, if it did.
     pub diverged: Option<usize>,
 }
@@ -323,7 +326,12 @@ pub fn replay(
     root: &StateRoot,
     surroundings: &mut Surroundings<'_>,
 ) -> Result<Replayed, ArenaError> {
-    Stand::with(plan, root, surroundings, |stand, surroundings| stand.replay(schedule, surroundings))
+    let mut replayed =
+        Stand::with(plan, root, surroundings, |stand, surroundings| stand.replay(schedule, surroundings))?;
+    if replayed.diverged.is_none() {
+        add_source_lines(plan, schedule, &mut replayed.steps, root, surroundings);
+    }
+    Ok(replayed)
 }
 
 impl Stand<'_, '_> {

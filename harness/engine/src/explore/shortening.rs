@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use tearproof_core::plan::Plan;
-use tearproof_core::verdict::Findings;
+use tearproof_core::verdict::{Findings, Step as Line};
 
 use super::arena::ArenaError;
 use super::bench::anomalies;
@@ -22,6 +22,7 @@ use super::fates::{self, Fates};
 use super::ledger::{Found, Ledger};
 use super::scale::Cast;
 use super::search::{Continue, End, Limits, dpor, preemption};
+use super::source_line::add_source_lines;
 use super::stand::Stand;
 use super::system::ThreadId;
 use super::token::{Token, digest_of};
@@ -96,6 +97,21 @@ pub(super) fn witnesses(
                 stand.tell(plan, &cast, &mut done, surroundings)
             })?;
         }
+    }
+    // Two breaches may have one execution.
+    let mut told: Vec<(Token, Vec<Line>)> = Vec::new();
+    for Found { anomaly, .. } in ledger.found() {
+        let witness = &mut anomaly.witness;
+        let Some(token) = witness.replay.as_ref().and_then(|token| token.parse::<Token>().ok()) else {
+            continue;
+        };
+        if let Some((_, steps)) = told.iter().find(|(known, _)| *known == token) {
+            witness.steps.clone_from(steps);
+            continue;
+        }
+        let (plan, steps) = (token.cast.applied(plan), &mut witness.steps);
+        add_source_lines(&plan, &token.schedule, steps, root, surroundings);
+        told.push((token, witness.steps.clone()));
     }
     Ok(())
 }
@@ -184,7 +200,7 @@ impl Stand<'_, '_> {
             let Some(anomaly) = same else { continue };
             let witness = &mut found.anomaly.witness;
             witness.explanation.clone_from(&anomaly.witness.explanation);
-            witness.steps = told.steps;
+            (witness.steps, witness.stderr) = (told.steps, told.stderr);
             let token = Token {
                 scenario: plan.scenario.name.clone(),
                 strategy: plan.strategy.clone(),

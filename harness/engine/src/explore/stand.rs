@@ -16,6 +16,7 @@ use super::fates;
 use super::open_files::OpenFiles;
 use super::search::Trace;
 use super::search::schedule::{Replayed as Rerun, replay as rerun};
+use super::standard_error::standard_errors;
 use super::system::ThreadId;
 use super::watchdog::Watchdog;
 use super::witness::timeline;
@@ -41,6 +42,17 @@ impl Stand<'_, '_> {
     pub fn with<T>(
         plan: &Plan,
         root: &StateRoot,
+        surroundings: &mut Surroundings<'_>,
+        work: impl FnOnce(&mut Stand<'_, '_>, &mut Surroundings<'_>) -> Result<T, ArenaError>,
+    ) -> Result<T, ArenaError> {
+        Self::with_environment(plan, root, &[], surroundings, work)
+    }
+
+    /// The same, with something added to the environment of the processes.
+    pub fn with_environment<T>(
+        plan: &Plan,
+        root: &StateRoot,
+        environment: &[(&'static str, String)],
         surroundings: &mut Surroundings<'_>,
         work: impl FnOnce(&mut Stand<'_, '_>, &mut Surroundings<'_>) -> Result<T, ArenaError>,
     ) -> Result<T, ArenaError> {
@@ -106,6 +118,7 @@ impl Stand<'_, '_> {
             hang: HANG,
             open_files: OpenFiles::raise(),
             age_of_world_ns: if expired { plan.scenario.stress.lease.as_nanos() as u64 * 5 / 4 } else { 0 },
+            environment,
         };
         // Children run where their parent does.
         let _pinned = Pinned::begin();
@@ -144,18 +157,23 @@ impl Stand<'_, '_> {
         for step in &mut steps {
             step.role = roles.get(&step.client).cloned();
         }
-        // Process ids, which programs put into names, are others each time.
-        // A short one could be any number.
-        for (pid, process) in self.arena.pids().into_iter().filter(|(pid, _)| pid.len() > 3) {
-            for step in &mut steps {
-                step.what = step.what.replace(&pid, &format!("PID{process}"));
-            }
+        for step in &mut steps {
+            step.what = self.without_pids(&step.what);
         }
+        let stderr = standard_errors(self, &roles);
         let mut findings = Findings::new();
         if diverged.is_none() {
             self.bench.findings(&mut recount, &trace, |_| false, &mut findings, surroundings)?;
         }
-        Ok(Replayed { findings, steps, diverged })
+        Ok(Replayed { findings, steps, stderr, diverged })
+    }
+
+    /// A text with letters in the place of process ids, which programs put into names, and which are others each
+    /// time.
+    pub fn without_pids(&self, text: &str) -> String {
+        // A short one could be any number.
+        let pids = self.arena.pids().into_iter().filter(|(pid, _)| pid.len() > 3);
+        pids.fold(text.to_owned(), |text, (pid, process)| text.replace(&pid, &format!("PID{process}")))
     }
 }
 

@@ -8,6 +8,7 @@ use super::access::conflict;
 use super::arena::Deed;
 use super::recount::WITHIN_STEP;
 use super::search::Trace;
+use super::system::ThreadId;
 use crate::record::{RawEvent, RawPayload};
 
 /// Tells an execution.
@@ -15,9 +16,9 @@ pub(super) fn timeline(
     trace: &Trace,
     deeds: &[Deed],
     events: &[RawEvent],
-    client_of: impl Fn(super::system::ThreadId) -> u32,
+    client_of: impl Fn(ThreadId) -> u32,
 ) -> Vec<Line> {
-    let marks = marks(trace);
+    let marks = marks(trace, &client_of);
     let mut lines: Vec<(u64, Line)> = Vec::new();
     for event in events {
         let what = match event.phase {
@@ -27,7 +28,7 @@ pub(super) fn timeline(
         let number = event.time_ns >> WITHIN_STEP;
         lines.push((
             event.time_ns,
-            Line { time_ns: number, client: event.client, role: None, what, mark: None },
+            Line { time_ns: number, client: event.client, role: None, what, mark: None, source: None },
         ));
     }
     for deed in deeds {
@@ -39,29 +40,34 @@ pub(super) fn timeline(
             _ => None,
         };
         let client = client_of(deed.thread);
-        let line = Line { time_ns: number, client, role: None, what: deed.to_string(), mark };
+        let what = deed.to_string();
+        let line = Line { time_ns: number, client, role: None, what, mark, source: None };
         lines.push((number << WITHIN_STEP, line));
     }
     lines.sort_by_key(|(at, _)| *at);
     lines.into_iter().map(|(_, line)| line).collect()
 }
 
-/// The two steps by which this execution differs from a harmless one: the last step before a thread
-/// was interrupted that conflicts with what came in between, and the first such one.
-fn marks(trace: &Trace) -> Option<(usize, usize)> {
+/// The two steps by which this execution differs from a harmless one: the last step before a client
+/// was interrupted that conflicts with what came in between, and the first such one. Threads of one program are not
+/// told apart.
+fn marks(trace: &Trace, client_of: impl Fn(ThreadId) -> u32) -> Option<(usize, usize)> {
     let steps = trace.events();
-    let thread = |index: usize| steps[index].step.thread;
+    // Whoever plays no client is nobody but himself.
+    let of_step = |thread: ThreadId| match client_of(thread) {
+        0 => (0, Some(thread)),
+        client => (client, None),
+    };
+    let who: Vec<(u32, Option<ThreadId>)> = steps.iter().map(|event| of_step(event.step.thread)).collect();
     let interrupted = (1..steps.len()).filter(|&index| {
-        thread(index) != thread(index - 1)
-            && (index..steps.len()).any(|later| thread(later) == thread(index - 1))
+        who[index] != who[index - 1] && (index..steps.len()).any(|later| who[later] == who[index - 1])
     });
     for at in interrupted {
-        let victim = thread(at - 1);
-        let back = (at..steps.len()).find(|&later| thread(later) == victim).unwrap_or(steps.len());
-        for first in (0..at).rev().filter(|&index| thread(index) == victim) {
+        let victim = who[at - 1];
+        let back = (at..steps.len()).find(|&later| who[later] == victim).unwrap_or(steps.len());
+        for first in (0..at).rev().filter(|&index| who[index] == victim) {
             let second = (at..back).find(|&index| {
-                thread(index) != victim
-                    && conflict(&steps[first].step.footprint, &steps[index].step.footprint)
+                who[index] != victim && conflict(&steps[first].step.footprint, &steps[index].step.footprint)
             });
             if let Some(second) = second {
                 return Some((first, second));

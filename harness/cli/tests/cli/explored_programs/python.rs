@@ -3,6 +3,8 @@
 use std::process::Command;
 use std::sync::LazyLock;
 
+use serde_json::Value;
+
 use super::{cell, explore_with, finds, place_with, verifies};
 use crate::command::Place;
 
@@ -54,6 +56,43 @@ fn who_locks_the_file_that_a_rename_replaces_or_reads_before_it_locks_loses_upda
         let told = finds(&place, "index.toml", strategy, "no-lost-updates", "lost-update");
         assert!(told.contains("rename(index.json."), "{told}");
     }
+}
+
+#[test]
+fn a_witness_names_the_lines_of_the_program_that_made_the_calls_that_conflict() {
+    let place = place();
+    let told = finds(&place, "index.toml", "data-file", "no-lost-updates", "lost-update");
+    let source = include_str!("../../programs/python/index.py");
+    let line = |text: &str| 1 + source.lines().position(|line| line.trim() == text).expect("a line");
+    let (open, rename) = (line("with open(path, \"a+\") as file:"), line("os.rename(temporary, path)"));
+    let calls: Vec<&str> = told.lines().collect();
+    // What Python's own library does for a line counts as the line's.
+    let beneath = |call: &str| {
+        let at = calls.iter().position(|line| line.starts_with("     (") && line.contains(call));
+        calls[at.unwrap_or_else(|| panic!("{call} is not marked in {told}")) + 1].trim()
+    };
+    assert_eq!(beneath("stat(index.json)"), format!("index.py:{open} in locked"));
+    assert_eq!(beneath("rename(index.json."), format!("index.py:{rename} in save"));
+    let run = place.run_json();
+    let steps = &cell(&run, "data-file", "no-lost-updates")["anomalies"][0]["witness"]["steps"];
+    let lines: Vec<&Value> =
+        steps.as_array().expect("steps").iter().filter_map(|step| step.get("source")).collect();
+    assert_eq!(lines.len(), 2, "{steps}");
+}
+
+#[test]
+fn a_witness_shows_what_each_program_wrote_to_its_standard_error() {
+    let place = place();
+    let told = finds(&place, "index.toml", "late", "no-lost-updates", "lost-update");
+    for client in [1, 2] {
+        let said =
+            format!("stderr     importer {client}\n                read index.json before it is locked\n");
+        assert_eq!(told.matches(&said).count(), 1, "{told}");
+    }
+    let run = place.run_json();
+    let stderr = &cell(&run, "late", "no-lost-updates")["anomalies"][0]["witness"]["stderr"];
+    assert_eq!(stderr.as_array().map(Vec::len), Some(2), "{stderr}");
+    assert_eq!(stderr[1]["lines"], serde_json::json!(["read index.json before it is locked"]), "{stderr}");
 }
 
 #[test]

@@ -53,3 +53,38 @@ fn scripts_that_lock_nothing_a_file_that_goes_or_too_late_lose_lines() {
         finds(&place, "add.toml", strategy, "no-lost-updates", "lost-update");
     }
 }
+
+/// Two lines of the program, one of a process that it starts, and one that goes elsewhere.
+const LOUD: &str = r#"
+name       = "loud-lock"
+summary    = "a lock of a script that says what it does"
+source     = "a test"
+strategies = ["loud"]
+
+[state]
+file   = "active.lock"
+object = "lock"
+
+[[client]]
+role  = "worker"
+count = 2
+does  = { acquire = 1 }
+
+[explore]
+operations = 1
+
+[strategy.loud]
+acquire    = ["sh", "-c", "[ -e {path} ] && exit 1; (echo free: {path} >&2); (echo hidden >&2) 2>/dev/null; exec 5>&2; echo $$ > {path}; echo mine >&5"]
+release    = ["rm", "{path}"]
+fail_codes = [1]
+claims     = []
+"#;
+
+#[test]
+fn what_a_script_and_its_children_write_to_standard_error_is_told_and_what_they_drop_is_not() {
+    let place = Place::new();
+    place.file("loud.toml", LOUD);
+    let told = finds(&place, "loud.toml", "loud", "mutual-exclusion", "two-holders");
+    let said = "stderr     worker 1\n                free: active.lock\n                mine\n";
+    assert!(told.contains(said) && !told.contains("hidden"), "{told}");
+}

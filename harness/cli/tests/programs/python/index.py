@@ -4,7 +4,7 @@
     posix              the same with a POSIX lock (fcntl.lockf)
     data-file          under flock on the file itself, of which it reads what it has locked. The rename puts another
                        inode in its place: who waited for the lock then has one on a file that nobody sees any more
-    late               reads before it locks
+    late               reads before it locks, and says so on its standard error
     threads            under a threading.Lock, of which other processes know nothing; one thread adds, one sorts what is there
     threads-and-flock  under both
 """
@@ -59,6 +59,7 @@ def data_file(path, element):
 
 def late(path, element):
     elements = load(path)
+    print("read", path, "before it is locked", file=sys.stderr)
     with locked(path + ".lock"):
         save(path, elements + [element])
 

@@ -166,6 +166,7 @@ impl Arena<'_> {
             self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
             return Ok(());
         }
+        self.overhear(index, &call);
         self.note_detour(process, &mut call);
         if let Some(about) = self.asks_for_life(process, &call) {
             return self.ask_for_life(index, notification, call, about);

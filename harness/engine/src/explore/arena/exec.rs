@@ -27,6 +27,7 @@ impl Arena<'_> {
         if self.processes[process].is_root() {
             self.note_escape("a client executed another program in its place");
         }
+        self.find_stderr(process);
         let closing = self.closed_by_exec(process);
         self.processes[process].executes = Some(closing);
         self.threads[index].state = State::Running;

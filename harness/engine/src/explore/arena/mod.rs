@@ -23,6 +23,7 @@ mod identity;
 mod locks;
 mod nap;
 mod nursery;
+mod overheard;
 mod perform;
 mod process;
 mod reuse;
@@ -33,6 +34,7 @@ mod supporting;
 mod thread;
 mod time;
 mod told;
+mod traceback;
 mod tree;
 mod turn;
 mod waits;
@@ -150,6 +152,8 @@ pub struct Arena<'s> {
     generation: u32,
     /// What everybody did, when it is to be told.
     deeds: Option<Vec<Deed>>,
+    /// What programs wrote to their standard error, when it is to be told.
+    overheard: overheard::Overheard,
     /// The names of the files that descriptors led to when they were used, by thread: the last one
     /// counts.
     names: Vec<(ThreadId, String)>,
@@ -216,6 +220,7 @@ impl<'s> Arena<'s> {
             steps: 0,
             generation: 0,
             deeds: None,
+            overheard: overheard::Overheard::default(),
             names: Vec::new(),
             escapes: Vec::new(),
             elsewhere: HashSet::new(),

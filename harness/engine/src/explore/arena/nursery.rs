@@ -41,6 +41,7 @@ impl Nursery {
             .stdin(Stdio::from(stdin))
             .stdout(Stdio::from(null))
             .stderr(Stdio::from(launch.complaints.try_clone().map_err(failed())?))
+            .envs(launch.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&launch.specification.root)
             .process_group(0);
         if let Some(nest) = &launch.nest {

@@ -47,6 +47,8 @@ pub struct Launch<'s> {
     pub(in crate::explore) open_files: OpenFiles,
     /// How old what is there at the start looks, in nanoseconds.
     pub age_of_world_ns: u64,
+    /// What is added to the environment of the clients, and so of the programs that they start.
+    pub environment: &'s [(&'static str, String)],
 }
 
 impl Launch<'_> {

@@ -214,6 +214,7 @@ impl Arena<'_> {
         if let Some(deeds) = &mut self.deeds {
             deeds.clear();
         }
+        self.overheard.clear();
         self.snapshot.restore(&self.roots, &mut self.tree)?;
         self.control.fence().store(0, Ordering::SeqCst);
         self.step_clock().store(1, Ordering::SeqCst);
