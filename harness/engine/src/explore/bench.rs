@@ -139,18 +139,7 @@ impl Bench<'_, '_> {
     ) -> Result<bool, ArenaError> {
         let mut recount = self.recount(arena)?;
         let answers = arena.is_reusing().then(|| recount.events.clone());
-        for event in recount.events.iter().filter(|event| event.phase != Phase::Invoke) {
-            match &event.payload {
-                RawPayload::Failed(_, message) => ledger.attempt(event.operation, Some(message)),
-                _ => ledger.attempt(event.operation, None),
-            }
-        }
-        for pending in recount.deaths.iter().filter(|death| death.failure != Failure::Killed) {
-            let invoked = recount.events.iter().rev().find(|event| event.client == pending.client);
-            if let Some(event) = invoked {
-                ledger.attempt(event.operation, Some("it waits for ever"));
-            }
-        }
+        let number = ledger.executions() + 1;
         let mut signature = 0;
         let mut counted = false;
         let mut findings = Findings::new();
@@ -162,9 +151,21 @@ impl Bench<'_, '_> {
         self.findings(&mut recount, trace, known, &mut findings, surroundings)?;
         if let Some(answers) = answers {
             let is_new = !counted && anomalies(&findings).any(|anomaly| !ledger.knows(anomaly.kind));
-            let in_doubt = is_new || is_looked_at_again(ledger.executions() + 1);
+            let in_doubt = is_new || is_looked_at_again(number);
             if in_doubt && !self.is_same_afresh(arena, trace, &answers)? {
                 return Ok(false);
+            }
+        }
+        for event in recount.events.iter().filter(|event| event.phase != Phase::Invoke) {
+            match &event.payload {
+                RawPayload::Failed(_, message) => ledger.attempt(event.operation, Some(message)),
+                _ => ledger.attempt(event.operation, None),
+            }
+        }
+        for pending in recount.deaths.iter().filter(|death| death.failure != Failure::Killed) {
+            let invoked = recount.events.iter().rev().find(|event| event.client == pending.client);
+            if let Some(event) = invoked {
+                ledger.attempt(event.operation, Some("it waits for ever"));
             }
         }
         if !counted {

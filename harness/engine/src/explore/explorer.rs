@@ -41,9 +41,6 @@ pub(super) const BOUND_MAX: u32 = 3;
 const DEPTHS: &[u32] = &[2, 3, 3, 3];
 /// The part of a plan's time that is spent on short witnesses at most, once something was found.
 const SHARE_OF_WITNESSES: u32 = 4;
-/// What is said of a worker that is not what it says.
-const REMEMBERS: &str = "a worker says that it is reusable, and a process of it that has just begun does something \
-                         else than one that was used before";
 /// Executions of clients that are not under control: more can still find something, and prove nothing.
 const UNCONTROLLED: u64 = 50;
 
@@ -212,7 +209,10 @@ impl Course {
                 stand.search(&mut self.round, ledger, Deadlines::until(end, effort), surroundings)
             });
             if self.round.remembers {
+                // Once more, with processes of its own for every execution.
                 self.reuses = Some(false);
+                self.round = Round { renews: true, ..Round::default() };
+                continue;
             }
             let reached = outcome.unwrap_or_else(|error| {
                 self.problems.push(error.to_string());
@@ -356,17 +356,20 @@ impl Stand<'_, '_> {
         let bench = &self.bench;
         let mut observe =
             |arena: &mut Arena<'_>, trace: &Trace| bench.observe(arena, trace, ledger, surroundings);
+        if round.renews {
+            self.arena.renew_processes();
+        }
         let mut bounds = 0..=BOUND_MAX;
         if let Some(most) = explore.preemptions {
             bounds = 0..=most;
         } else {
             let limits = Limits { executions: explore.executions, deadline: Some(deadlines.reduced) };
-            if round.renews {
-                self.arena.renew_processes();
-            }
             let mut end = round.search.go_on(&mut self.arena, limits, &mut observe)?.end;
-            round.remembers = self.arena.is_doubted();
-            if (matches!(end, End::Diverged(_)) || round.remembers) && !round.renews {
+            round.remembers = self.arena.is_remembering(&end);
+            if round.remembers {
+                return Ok(reach);
+            }
+            if matches!(end, End::Diverged(_)) && !round.renews {
                 // Perhaps only because clients remember what they did before.
                 self.arena.renew_processes();
                 round.renews = true;
@@ -382,13 +385,14 @@ impl Stand<'_, '_> {
             }
             let limits = Limits { executions: explore.executions, deadline: Some(deadline) };
             let searched = preemption::search(&mut self.arena, bound, limits, &mut observe)?;
+            round.remembers = self.arena.is_remembering(&searched.end);
+            if round.remembers {
+                return Ok(reach);
+            }
             reach.ended_within(bound, &searched.end);
             if searched.end != End::Exhausted {
                 break;
             }
-        }
-        if self.arena.is_doubted() && !round.renews {
-            reach.doubt = Some(REMEMBERS.to_owned());
         }
         reach.discount(explore);
         reach.doubt = self.arena.escapes().first().cloned().or(reach.doubt);
@@ -406,14 +410,17 @@ impl Stand<'_, '_> {
         let limits = Limits { executions: plan.scenario.explore.executions, deadline: Some(end) };
         let bench = &self.bench;
         let seed = plan.seed_for(&[u64::from(plan.scenario.explore.operations)]);
-        let sampled =
-            pct::search(&mut self.arena, seed, DEPTHS, Shape::default(), limits, |arena, trace| {
+        let mut sample = |arena: &mut Arena<'_>| {
+            pct::search(arena, seed, DEPTHS, Shape::default(), limits, |arena, trace| {
                 bench.observe(arena, trace, ledger, surroundings)
-            })?;
-        match self.arena.is_doubted() {
-            true => Err(ArenaError::Client(REMEMBERS.to_owned())),
-            false => Ok(sampled),
+            })
+        };
+        let sampled = sample(&mut self.arena)?;
+        if self.arena.is_doubted() && self.arena.is_reusing() {
+            self.arena.renew_processes();
+            return sample(&mut self.arena);
         }
+        Ok(sampled)
     }
 }
 

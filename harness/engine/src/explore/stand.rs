@@ -20,7 +20,7 @@ use super::standard_error::standard_errors;
 use super::system::ThreadId;
 use super::watchdog::Watchdog;
 use super::witness::timeline;
-use crate::process::{Nest, StateRoot};
+use crate::process::{Nest, StateRoot, Subreaper};
 use crate::record::SharedMemory;
 use crate::stress::Surroundings;
 use crate::stress::execution::Stage;
@@ -101,11 +101,8 @@ impl Stand<'_, '_> {
         let expired = plan.scenario.before.lock == LockBefore::Expired;
         let drives =
             specification.processes.iter().any(|part| plan.scenario.program(&part.strategy).is_some());
-        if drives {
-            // Processes whose parents are killed are reaped here: not everywhere does the first one do so. Without that
-            // their numbers are free later.
-            let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
-        }
+        // Ends when all processes have.
+        let _subreaper = drives.then(Subreaper::new);
         let launch = Launch {
             // Without one, what depends on process ids shows as executions that differ.
             nest: drives.then(|| Nest::make(surroundings.executable).ok()).flatten(),

@@ -4,6 +4,7 @@
 mod clean;
 mod interrupt;
 mod nest;
+mod subreaper;
 
 use std::ffi::OsString;
 use std::io;
@@ -13,6 +14,7 @@ use std::process::Command;
 pub use clean::{StateRoot, janitor_main};
 pub use interrupt::{Interrupt, die_with_parent};
 pub use nest::{Nest, approach_nest, enter_nest, nest_main, nestling_main};
+pub use subreaper::Subreaper;
 
 /// The program that plays every hidden role, and the arguments that come before the role's name.
 #[derive(Clone, Debug)]

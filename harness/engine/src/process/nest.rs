@@ -16,6 +16,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+
 use nix::sched::{CloneFlags, setns, unshare};
 
 use super::{Executable, die_with_parent};
@@ -82,8 +84,17 @@ impl Nest {
 
 impl Drop for Nest {
     fn drop(&mut self) {
+        let group = rustix::process::Pid::from_child(&self.child);
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // The first process in the namespace ends with it. It may be this process's child by now.
+        let begun = std::time::Instant::now();
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        while let Ok(None) = waitid(WaitId::Pgid(Some(group)), options)
+            && begun.elapsed() < PATIENCE
+        {
+            std::thread::sleep(Duration::from_micros(200));
+        }
     }
 }
 

@@ -83,7 +83,9 @@ impl Session<'_> {
         // A program that remembers an execution would have its next one depend on it: it ends here, unless it has
         // said that it does not.
         let Player { mut client, slot, context, .. } = player;
-        let stays = stays(&slot) && client.retarget(&context);
+        // One that has ended is replaced in an execution of its own.
+        let lives = slot.as_ref().is_some_and(|slot| slot.is_alive());
+        let stays = stays(&slot) && lives && client.retarget(&context);
         keeps.keeps_worker().store(u32::from(stays), Ordering::SeqCst);
         if stays {
             self.put_back(thread, client, slot);

@@ -23,7 +23,9 @@ fn a_worker_that_says_it_is_reusable_plays_in_many_executions() {
 #[test]
 fn what_only_a_used_worker_does_wrong_is_not_reported() {
     let place = place();
-    verifies(&place, DEFINITION, "careless", "no-lost-updates");
+    for strategy in ["careless", "cached"] {
+        verifies(&place, DEFINITION, strategy, "no-lost-updates");
+    }
 }
 
 #[test]

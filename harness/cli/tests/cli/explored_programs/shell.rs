@@ -1,6 +1,6 @@
 //! Shell scripts, and the commands that they are made of.
 
-use super::{finds, place_with, verifies};
+use super::{cell, finds, place_with, verifies};
 use crate::command::Place;
 
 fn place() -> Place {
@@ -87,4 +87,15 @@ fn what_a_script_and_its_children_write_to_standard_error_is_told_and_what_they_
     let told = finds(&place, "loud.toml", "loud", "mutual-exclusion", "two-holders");
     let said = "stderr     worker 1\n                free: active.lock\n                mine\n";
     assert!(told.contains(said) && !told.contains("hidden"), "{told}");
+}
+
+#[test]
+fn a_pipeline_whose_first_stage_starts_processes_is_followed() {
+    let place = place();
+    verifies(&place, "pipeline.toml", "pipeline", "mutual-exclusion");
+    let run = place.run_json();
+    assert_eq!(cell(&run, "pipeline", "no-residue")["verdict"], "verified");
+    // The last stage may open its file before the first one has looked for another, or after.
+    let executions = &cell(&run, "pipeline", "progress")["scope"]["executions"];
+    assert!(executions.as_u64().expect("a number") > 4, "{executions}");
 }

@@ -3,6 +3,7 @@
     honest    under flock on a lock file, always
     careless  under the lock the first time, and never again: processes that are new are right
     learner   under the lock from the second time on: processes that are new are wrong
+    cached    under the lock, and what was read once is answered ever after
 """
 
 import sys
@@ -12,6 +13,7 @@ from worker import serve
 
 WAY = sys.argv[1]
 updates = 0
+seen = {}
 
 # How often a process of it begins is counted beside the definition.
 with open("starts", "a") as file:
@@ -21,11 +23,19 @@ with open("starts", "a") as file:
 def update(path, element):
     global updates
     updates += 1
-    if WAY == "honest" or (WAY == "careless") == (updates == 1):
+    if WAY in ("honest", "cached") or (WAY == "careless") == (updates == 1):
         with locked(path + ".lock"):
             save(path, load(path) + [element])
     else:
         save(path, load(path) + [element])
 
 
-serve(reusable=True, read=load, update=update)
+def read(path):
+    if WAY != "cached":
+        return load(path)
+    if path not in seen:
+        seen[path] = load(path)
+    return seen[path]
+
+
+serve(reusable=True, read=read, update=update)

@@ -3,9 +3,13 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
+use super::held::BETWEEN_STEPS;
 use super::thread::{Pending, State};
 use super::{Arena, ArenaError};
 use crate::explore::gate::{Answer, Call, Notification};
+
+/// So many calls are taken in before it is asked whether somebody wants to leave.
+const LOOKS_UP: u64 = 1000;
 
 impl Arena<'_> {
     /// Lets a parked client go as far as its first gate.
@@ -25,6 +29,8 @@ impl Arena<'_> {
             return Err(ArenaError::Confused("only who is parked can be released".to_owned()));
         };
         let thread = &self.threads[index];
+        // What it does without a step is remembered as well as what it does in one.
+        self.processes[thread.process].plays = true;
         let number = self.processes[thread.process].line_of(thread.id);
         if let Some(line) = number {
             self.control.thread(line).go().store(self.generation, Ordering::SeqCst);
@@ -58,16 +64,24 @@ impl Arena<'_> {
     /// Takes in what comes to a client's gate until none of its threads is running, nor waits for what is
     /// there.
     pub(super) fn settle(&mut self, client: usize) -> Result<(), ArenaError> {
+        let mut taken_in = 0;
         loop {
             if self.is_on_the_way(client) {
                 match self.receive(client)? {
-                    Some(notification) => self.processes[client].held.push(notification),
+                    Some(notification) => self.hold(client, notification),
                     None if self.processes[client].is_alive() => drop(self.bury_the_dead(client)?),
                     None => return Err(self.died(client)),
                 }
                 continue;
             }
             if self.take_in(client)? {
+                taken_in += 1;
+                if taken_in == BETWEEN_STEPS {
+                    return Err(self.goes_in_circles(client));
+                }
+                if taken_in % LOOKS_UP == 0 && self.launch.interrupt.raised() {
+                    return Err(ArenaError::Interrupted);
+                }
                 continue;
             }
             // Nobody dies unless something has stirred.
@@ -80,6 +94,14 @@ impl Arena<'_> {
             let Some(index) = self.next_due(client) else { return Ok(()) };
             self.let_go(index)?;
         }
+    }
+
+    fn goes_in_circles(&self, client: usize) -> ArenaError {
+        let strategy = &self.specification.processes[client].strategy;
+        ArenaError::Client(format!(
+            "client process {client} ({strategy}) makes {BETWEEN_STEPS} calls without coming to one that concerns the \
+             state directory (hint: does it wait in a loop for what another of its threads does?)"
+        ))
     }
 
     /// A client's own process has ended: all of its threads have. What it would still have done is not known.

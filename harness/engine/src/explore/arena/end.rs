@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use rustix::process::{WaitId, WaitIdOptions};
 
-use super::process::Process;
+use super::process::{Body, Process};
 use super::thread::{Pending, State};
 use super::told::Told;
 use super::{Arena, ArenaError};
@@ -153,11 +153,12 @@ impl Arena<'_> {
 
     /// Waits until nothing is left of the processes that have ended: their numbers are to be free.
     pub(super) fn see_them_gone(&self) -> Result<(), ArenaError> {
+        let left = |process: &&Process| !process.is_root() && process.has_ended && !process.is_buried();
+        self.processes.iter().filter(left).for_each(Process::reap);
         if self.launch.nest.is_none() {
             return Ok(());
         }
         let begun = Instant::now();
-        let left = |process: &&Process| !process.is_root() && process.has_ended && !process.is_buried();
         while let Some(process) = self.processes.iter().find(left) {
             if begun.elapsed() > self.launch.hang {
                 let pid = process.pid();
@@ -169,6 +170,24 @@ impl Arena<'_> {
             std::thread::sleep(std::time::Duration::from_micros(50));
         }
         Ok(())
+    }
+
+    /// Ends everybody, and what they have started first: the nest ends only when nobody is left in it.
+    pub(super) fn end_all(&mut self) {
+        let nobody_waits = Footprint::new;
+        for client in
+            (0..self.processes.len()).filter(|&client| self.processes[client].is_root()).collect::<Vec<_>>()
+        {
+            // What cannot be ended in time was killed all the same.
+            let _ = self.end_family(client, &mut nobody_waits());
+        }
+        for process in &mut self.processes {
+            if let Body::Child(child) = &mut process.body {
+                child.kill();
+                let _ = child.wait();
+            }
+        }
+        self.processes.iter().filter(|process| !process.is_root()).for_each(Process::reap);
     }
 
     /// Whether a wait for a child would return: one has ended, or there is none.

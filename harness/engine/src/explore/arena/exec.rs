@@ -67,7 +67,7 @@ impl Arena<'_> {
     }
 
     /// Whether a process has executed another program since its memory was opened.
-    fn has_new_memory(&self, process: usize) -> bool {
+    pub(super) fn has_new_memory(&self, process: usize) -> bool {
         let own = &self.processes[process];
         match own.parent {
             // Its memory was its parent's, who still has it.

@@ -126,6 +126,8 @@ impl Arena<'_> {
             let process = &self.processes[process];
             !process.has_ended && process.pid() == descent.process()
         });
+        let family: Vec<(usize, u32)> =
+            self.family_of(client).map(|process| (process, self.processes[process].pid())).collect();
         let births = &mut self.processes[client].births;
         let process = match known {
             Some(process) => {
@@ -137,7 +139,12 @@ impl Arena<'_> {
                 process
             }
             None => {
-                let at = births.iter().position(|birth| !birth.is_thread());
+                // Who adopts it is not known, so it is the eldest where its parent has ended.
+                let begins = |birth: &&Birth| !birth.is_thread();
+                let parent = descent.parent();
+                let own = |birth: &Birth| begins(&birth) && family.contains(&(birth.process, parent));
+                let at = births.iter().position(own);
+                let at = at.or_else(|| births.iter().position(|birth| begins(&birth)));
                 let birth = at.map(|at| births.remove(at));
                 self.take_up(client, &descent, birth)?
             }
@@ -237,7 +244,9 @@ impl Arena<'_> {
         if let Some(index) = left {
             let Thread { id, drawn, steps, .. } = self.threads[index];
             let state = State::Running;
-            self.threads[index] = Thread { id, process, tid, state, steps, drawn, cause: None, nap };
+            let drawn_when_ready = self.threads[index].drawn_when_ready;
+            self.threads[index] =
+                Thread { id, process, tid, state, steps, drawn, drawn_when_ready, cause: None, nap };
             self.note_cause(index);
             return Ok(index);
         }
@@ -248,7 +257,18 @@ impl Arena<'_> {
         }
         let id = ThreadId(client as u16 * THREADS_OF_A_CLIENT + born);
         let state = State::Running;
-        self.threads.push(Thread { id, process, tid, state, steps: 0, drawn: 0, cause: None, nap });
+        let (steps, drawn, drawn_when_ready) = (0, 0, 0);
+        self.threads.push(Thread {
+            id,
+            process,
+            tid,
+            state,
+            steps,
+            drawn,
+            drawn_when_ready,
+            cause: None,
+            nap,
+        });
         self.note_cause(self.threads.len() - 1);
         Ok(self.threads.len() - 1)
     }
@@ -301,6 +321,7 @@ impl Process {
             umask: elder.umask,
             births: Vec::new(),
             held: Vec::new(),
+            in_a_row: (0, 0),
             born: 0,
             born_when_ready: 0,
             grew: false,
@@ -309,6 +330,7 @@ impl Process {
             origin: None,
             executes: None,
             has_ended: false,
+            plays: false,
             has_played: false,
             looked_at: None,
             base: 0,

@@ -7,17 +7,31 @@
 //! thread that was just started makes a call before anything else (`set_robust_list` of the C library, `gettid` of
 //! Go), and comes after all that are known.
 //!
-//! Who gives way (`sched_yield`) may wait in a loop for what another one does, so all others come first.
+//! Who gives way (`sched_yield`), or has made many calls in a row, may wait in a loop for what another one does, so
+//! all others come first.
 //!
 //! Not covered: threads of a C library that makes no call at their beginning work beside who has started them, until
-//! their first one.
+//! their first one. A thread that waits for another one in a loop without any call is taken for one that hangs.
 
 use super::process::Process;
 use super::thread::State;
 use super::{Arena, ArenaError};
 use crate::explore::gate::Notification;
 
-/// In which order those go on who are held.
+/// Calls in a row, of one thread, after which the others of its family come first.
+const IN_A_ROW: u32 = 1000;
+/// Calls of a family between two steps: one that makes more goes in circles.
+pub(super) const BETWEEN_STEPS: u64 = 2_000_000;
+
+/// A call that is held until others of the family have come as well.
+#[derive(Debug)]
+pub(super) struct Held {
+    notification: Notification,
+    /// Nobody had seen the thread when it came.
+    is_newborn: bool,
+}
+
+/// In which order those go on who are held; those who are alike as they came.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Turn {
     /// The thread in this place.
@@ -26,22 +40,21 @@ enum Turn {
     Newborn,
     /// Whose child borrows its memory, or has had it until now.
     Lender,
-    GivesWay(usize),
+    GivesWay,
 }
 
 impl Arena<'_> {
     /// Whether any thread of a client is on its way to the gate.
     pub(super) fn is_on_the_way(&self, client: usize) -> bool {
         let Process { held, births, .. } = &self.processes[client];
-        let is_held = |tid: u32| held.iter().any(|notification| notification.tid == tid);
+        let is_held = |tid: u32| held.iter().any(|held| held.notification.tid == tid);
         let runs = |index: usize| {
             matches!(self.threads[index].state, State::Running) && !is_held(self.threads[index].tid)
         };
         if self.threads_of(client).any(runs) {
             return true;
         }
-        let newborn = held.iter().filter(|notification| self.known(client, notification.tid).is_none());
-        births.len() > newborn.count()
+        births.len() > held.iter().filter(|held| held.is_newborn).count()
     }
 
     /// The thread of a client that has this number.
@@ -52,12 +65,35 @@ impl Arena<'_> {
         })
     }
 
-    fn turn(&self, client: usize, notification: &Notification) -> Turn {
+    /// Holds a call until others have come.
+    pub(super) fn hold(&mut self, client: usize, notification: Notification) {
+        // A thread that has executed a program has the number of its process from then on, and is alone in it.
+        let executed = self.family_of(client).find(|&process| {
+            let own = &self.processes[process];
+            own.pid() == notification.tid && own.executes.is_some() && self.has_new_memory(process)
+        });
+        if let Some(process) = executed {
+            for thread in self.threads.iter_mut().filter(|thread| thread.process == process) {
+                if thread.tid != notification.tid {
+                    thread.state = State::Gone;
+                }
+            }
+        }
+        let is_newborn = self.known(client, notification.tid).is_none() && executed.is_none();
+        self.processes[client].held.push(Held { notification, is_newborn });
+    }
+
+    fn turn(&self, client: usize, held: &Held) -> Turn {
+        let Held { notification, is_newborn } = held;
+        let tires = self.processes[client].in_a_row;
         match self.known(client, notification.tid) {
-            None => Turn::Newborn,
+            None if *is_newborn => Turn::Newborn,
             Some(index) if matches!(self.threads[index].state, State::Lending) => Turn::Lender,
-            Some(index) if notification.number == libc::SYS_sched_yield => Turn::GivesWay(index),
+            Some(_) if tires.0 == notification.tid && tires.1 >= IN_A_ROW => Turn::GivesWay,
+            _ if notification.number == libc::SYS_sched_yield => Turn::GivesWay,
             Some(index) => Turn::Known(index),
+            // Its process has executed a program in another thread, or has ended.
+            None => Turn::Known(usize::MAX),
         }
     }
 
@@ -65,22 +101,40 @@ impl Arena<'_> {
     /// waited.
     pub(super) fn take_in(&mut self, client: usize) -> Result<bool, ArenaError> {
         let held = &self.processes[client].held;
-        let turns = held.iter().enumerate().map(|(at, notification)| (self.turn(client, notification), at));
+        let turns = held.iter().enumerate().map(|(at, held)| (self.turn(client, held), at));
         let Some((turn, at)) = turns.min() else { return Ok(false) };
-        if matches!(turn, Turn::GivesWay(_)) && self.next_due(client).is_some() {
+        if turn == Turn::GivesWay && self.next_due(client).is_some() {
+            // The next time it is its turn as that of any other.
+            self.processes[client].in_a_row = (0, 0);
             return Ok(false);
         }
-        let process = &mut self.processes[client];
-        let notification = process.held.swap_remove(at);
-        // Another one may have ended it meanwhile.
         let may_be_gone = turn == Turn::Newborn || self.threads_of(client).nth(1).is_some();
-        if may_be_gone && !self.processes[client].listener.is_waiting(notification.id) {
-            if turn == Turn::Newborn {
-                self.processes[client].births.pop();
+        let process = &mut self.processes[client];
+        // In the order in which they came, as births are.
+        let Held { notification, is_newborn } = process.held.remove(at);
+        let (tid, count) = process.in_a_row;
+        process.in_a_row =
+            (notification.tid, if tid == notification.tid && count < IN_A_ROW { count + 1 } else { 1 });
+        // Another one may have ended it meanwhile.
+        if may_be_gone && !process.listener.is_waiting(notification.id) {
+            if is_newborn {
+                self.forget_birth(client);
             }
             return Ok(true);
         }
         self.arrive(client, notification)?;
         Ok(true)
+    }
+
+    /// Somebody was born and has ended before its first call was answered.
+    fn forget_birth(&mut self, client: usize) {
+        let ended =
+            |process: usize| self.processes[process].has_ended || self.processes[process].executes.is_some();
+        let births = &self.processes[client].births;
+        let of_the_dead = births.iter().position(|birth| birth.is_thread() && ended(birth.process));
+        let births = &mut self.processes[client].births;
+        if !births.is_empty() {
+            births.remove(of_the_dead.unwrap_or(births.len() - 1));
+        }
     }
 }

@@ -174,6 +174,7 @@ impl Arena<'_> {
         notification: &Notification,
         into: &[Span],
     ) -> Result<(), ArenaError> {
+        let is_ready = self.keeps_worker(self.client_index(index));
         let mut left = RANDOM_MAX;
         let mut told = Ok(());
         let thread = &mut self.threads[index];
@@ -189,6 +190,9 @@ impl Arena<'_> {
             let written = self.processes[thread.process].memory.write(span.address, &bytes[..length]);
             told = told.and(written);
         }
+        if !is_ready {
+            thread.drawn_when_ready = thread.drawn;
+        }
         let drawn = (RANDOM_MAX - left) as i64;
         let answer = if told.is_ok() { Answer::Value(drawn) } else { Answer::Errno(libc::EFAULT) };
         self.answer(index, notification, answer)
@@ -196,12 +200,22 @@ impl Arena<'_> {
 
     /// The bytes that the kernel lays beside the arguments of a program, by which C libraries and languages make
     /// their own chance.
-    pub(super) fn tell_chance_of_start(&self, index: usize, memory: &ClientMemory) -> std::io::Result<()> {
-        let thread = &self.threads[index];
+    pub(super) fn tell_chance_of_start(
+        &mut self,
+        index: usize,
+        memory: &ClientMemory,
+    ) -> std::io::Result<()> {
+        let is_ready = self.keeps_worker(self.client_index(index));
+        let thread = &mut self.threads[index];
+        // One program after the other may be executed by the same thread.
+        thread.drawn += 1;
+        if !is_ready {
+            thread.drawn_when_ready = thread.drawn;
+        }
         let Some(address) = auxiliary_value(self.processes[thread.process].pid(), AT_RANDOM)? else {
             return Ok(());
         };
-        let half = |number: u32| digest(&("start", thread.id.0, number)).to_ne_bytes();
+        let half = |number: u32| digest(&("start", thread.id.0, thread.drawn, number)).to_ne_bytes();
         memory.write(address, &[half(0), half(1)].concat())
     }
 }

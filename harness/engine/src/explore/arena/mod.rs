@@ -173,6 +173,12 @@ pub struct Arena<'s> {
     caused: Footprint,
 }
 
+impl Drop for Arena<'_> {
+    fn drop(&mut self) {
+        self.end_all();
+    }
+}
+
 impl<'s> Arena<'s> {
     /// Starts the processes of a plan. The world is made by `prepare` in the state directory, once;
     /// every execution finds it like that.

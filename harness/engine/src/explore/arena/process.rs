@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::descriptors::Descriptors;
 use super::family::{Birth, Origin};
+use super::held::Held;
 use super::nursery::{Offspring, Patience};
 use super::tree::Inode;
 use super::{Arena, ArenaError, State};
@@ -107,7 +108,9 @@ pub(super) struct Process {
     /// client's own process.
     pub births: Vec<Birth>,
     /// Calls of the family that are held until others have come as well; of the client's own process.
-    pub held: Vec<Notification>,
+    pub held: Vec<Held>,
+    /// The thread whose call was taken in last, and how many were in a row; of the client's own process.
+    pub in_a_row: (u32, u32),
     /// How many of them got numbers in this execution; of the client's own process.
     pub born: u32,
     /// How many had, when the worker that plays on was ready.
@@ -123,6 +126,8 @@ pub(super) struct Process {
     /// It was let execute a program, which closes these descriptors, and has not been seen since.
     pub executes: Option<Vec<i32>>,
     pub has_ended: bool,
+    /// It has begun to play its part since the last execution ended.
+    pub plays: bool,
     /// It has played its part before, and lives on.
     pub has_played: bool,
     /// How much had stirred when it was last asked who of the family has died; of the client's own process.
@@ -269,6 +274,7 @@ impl Arena<'_> {
             descriptors: Descriptors::default(),
             births: Vec::new(),
             held: Vec::new(),
+            in_a_row: (0, 0),
             born: 0,
             born_when_ready: 0,
             grew: false,
@@ -277,6 +283,7 @@ impl Arena<'_> {
             origin: None,
             executes: None,
             has_ended: false,
+            plays: false,
             has_played: false,
             looked_at: None,
             directory: None,

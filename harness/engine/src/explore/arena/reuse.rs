@@ -6,8 +6,8 @@
 //! plays its part once before it is looked at. What it begins in an execution has the numbers that it had in the first
 //! one: they are counted from where the worker was ready.
 //!
-//! Whoever keeps a file of the state directory open, stands in it, or waits for the end of some time, is no such
-//! worker, whatever it says: it begins anew.
+//! Whoever keeps a file of the state directory open, stands in it, waits for the end of some time, or leaves a child
+//! that has ended, is no such worker, whatever it says: it begins anew.
 
 use std::sync::atomic::Ordering;
 
@@ -16,6 +16,7 @@ use tearproof_core::scenario::{Program, ProgramForm};
 use super::thread::{Pending, State, Thread};
 use super::{Arena, ArenaError};
 use crate::explore::gate::Call;
+use crate::explore::search::End;
 use crate::worker::PartKind;
 
 impl Arena<'_> {
@@ -37,7 +38,13 @@ impl Arena<'_> {
         parts.iter().any(|part| scenario.program(&part.strategy).is_some_and(is_worker))
     }
 
-    /// Whether a worker was found to remember though it says that it does not.
+    /// Whether a search ended as it did because workers remember what they did before, though they say that they do
+    /// not.
+    pub const fn is_remembering(&self, end: &End) -> bool {
+        self.is_reusing() && (self.doubted || matches!(end, End::Diverged(_)))
+    }
+
+    /// Whether one was found to do so.
     pub const fn is_doubted(&self) -> bool {
         self.doubted
     }
@@ -79,8 +86,12 @@ impl Arena<'_> {
     pub(super) fn is_used_up(&self, client: usize) -> bool {
         let holds_on = |process: usize| {
             let process = &self.processes[process];
-            let stands = process.directory.is_some() && !process.is_root();
-            !process.has_ended && (stands || !process.descriptors.is_empty())
+            let stands = process.directory.is_some() || !process.descriptors.is_empty();
+            match process.has_ended {
+                // A child that nobody has asked after.
+                true => !process.is_root() && !process.is_buried(),
+                false => stands && !process.is_root(),
+            }
         };
         self.renews || self.keeps_worker(client) && (!self.reuses || self.family_of(client).any(holds_on))
     }
@@ -94,6 +105,11 @@ impl Arena<'_> {
         };
         if !self.is_reusing() || !(0..self.specification.processes.len()).any(is_new) {
             return Ok(());
+        }
+        // Who has the lock, or answers, does so in another world.
+        let beside = |&process: &usize| Some(process) == self.holder || self.serves(process);
+        for process in (0..self.specification.processes.len()).filter(beside).collect::<Vec<_>>() {
+            self.respawn(process)?;
         }
         self.reset()?;
         self.drain()?;

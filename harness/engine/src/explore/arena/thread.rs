@@ -44,6 +44,8 @@ pub(super) struct Thread {
     pub(super) steps: u32,
     /// How often it has drawn random bytes in this execution.
     pub(super) drawn: u64,
+    /// How often it had, when the worker that plays on was ready.
+    pub(super) drawn_when_ready: u64,
     /// The step that let it go on, if another thread's did.
     pub(super) cause: Option<Object>,
     pub(super) nap: nap::Nap,

@@ -219,9 +219,11 @@ impl Arena<'_> {
         self.control.fence().store(0, Ordering::SeqCst);
         self.step_clock().store(1, Ordering::SeqCst);
         self.launch.discard_recordings();
-        for thread in &mut self.threads {
-            (thread.steps, thread.drawn, thread.cause) = (0, 0, None);
-            thread.nap = nap::Nap::default();
+        for index in 0..self.threads.len() {
+            let stays = self.keeps_worker(self.client_index(index));
+            let thread = &mut self.threads[index];
+            thread.drawn = if stays { thread.drawn_when_ready } else { 0 };
+            (thread.steps, thread.cause, thread.nap) = (0, None, nap::Nap::default());
         }
         (self.stirs, self.signals, self.acting) = (0, false, None);
         self.caused.clear();
@@ -230,7 +232,7 @@ impl Arena<'_> {
             let stays = self.processes[process].is_root() && self.keeps_worker(process);
             let process = &mut self.processes[process];
             process.born = if stays { process.born_when_ready } else { 0 };
-            (process.grew, process.looked_at) = (false, None);
+            (process.grew, process.looked_at, process.in_a_row) = (false, None, (0, 0));
         }
         Ok(())
     }
@@ -246,7 +248,7 @@ impl Arena<'_> {
         }
         for process in 0..self.specification.processes.len() {
             let stuck = self.threads_of(process).any(|index| !self.is_idle(index));
-            let played = self.threads_of(process).any(|index| self.threads[index].steps > 0);
+            let played = std::mem::take(&mut self.processes[process].plays);
             let kind = self.specification.processes[process].kind;
             let playing = !matches!(kind, PartKind::Server | PartKind::Planter);
             let anew = stuck || played && self.is_used_up(process) || !self.processes[process].is_alive();
