@@ -218,8 +218,13 @@ fn searched(reduction: Reduction, birth: Birth, executions: u64) -> Duration {
         stop_at_violation: false,
     };
     let mut seen = 0;
-    let exercise =
-        Exercise { reduction, fresh: birth == Birth::Forked, kills_everywhere: false, most: executions + 1 };
+    let exercise = Exercise {
+        reduction,
+        fresh: birth == Birth::Forked,
+        reuse: false,
+        kills_everywhere: false,
+        most: executions + 1,
+    };
     every_execution(&plan, &root, &mut surroundings, exercise, |_, _| {
         last = Instant::now();
         first.get_or_insert(last);

@@ -19,6 +19,8 @@ pub struct Exercise {
     pub reduction: Reduction,
     /// Every execution has client processes of its own.
     pub fresh: bool,
+    /// Workers that say so play in all of them.
+    pub reuse: bool,
     /// Kills come also where they make no difference.
     pub kills_everywhere: bool,
     /// So many at most.
@@ -55,6 +57,7 @@ pub fn every_execution(
         if exercise.kills_everywhere {
             stand.arena.kill_everywhere();
         }
+        stand.arena.reuse_workers(exercise.reuse);
         if exercise.fresh {
             stand.arena.renew_processes();
         }

@@ -153,7 +153,7 @@ fn run_with(
             interrupt: &interrupt,
             stop_at_violation: false,
         },
-        Exercise { reduction, fresh: false, kills_everywhere, most },
+        Exercise { reduction, fresh: false, reuse: false, kills_everywhere, most },
         |state, class| {
             let text = outcome(state, clients).replace(&*root.path().to_string_lossy(), "");
             outcomes.insert(text);
