@@ -46,7 +46,11 @@ pub(super) fn witnesses(
     let mut by_operations: BTreeMap<(u32, Fates), Vec<Sought<'_>>> = BTreeMap::new();
     for found in ledger.found() {
         let fates = fates::of_schedule(plan, &found.schedule);
-        by_operations.entry((found.operations, fates)).or_default().push(Sought { found, most: BOUND_MAX });
+        by_operations.entry((found.operations, fates)).or_default().push(Sought {
+            found,
+            most: BOUND_MAX,
+            longer: None,
+        });
     }
     let mut groups = by_operations.len() as u32;
     for ((operations, fates), all) in by_operations {
@@ -65,7 +69,7 @@ pub(super) fn witnesses(
             for (sought, short) in all.iter_mut().zip(short) {
                 if let Some((bound, schedule)) = short {
                     sought.most = bound;
-                    sought.found.schedule = schedule;
+                    sought.longer = Some(std::mem::replace(&mut sought.found.schedule, schedule));
                 }
             }
             stand.tell(plan, &whole, &mut all, surroundings)
@@ -86,9 +90,9 @@ pub(super) fn witnesses(
                 let short = stand.shorten(&able, limits, surroundings)?;
                 let mut done = Vec::new();
                 for (index, short) in short.into_iter().enumerate().rev() {
-                    let sought = able.remove(index);
+                    let mut sought = able.remove(index);
                     if let Some((_, schedule)) = short {
-                        sought.found.schedule = schedule;
+                        (sought.found.schedule, sought.longer) = (schedule, None);
                         done.push(sought);
                     } else {
                         all.push(sought);
@@ -124,6 +128,8 @@ struct Sought<'f> {
     found: &'f mut Found,
     /// With more preemptions than these it would not be shorter.
     most: u32,
+    /// The schedule that was there before, of the same clients.
+    longer: Option<Vec<ThreadId>>,
 }
 
 impl Stand<'_, '_> {
@@ -194,8 +200,16 @@ impl Stand<'_, '_> {
         all: &mut [Sought<'_>],
         surroundings: &mut Surroundings<'_>,
     ) -> Result<(), ArenaError> {
-        for Sought { found, .. } in all {
-            let told = self.replay(&found.schedule, surroundings)?;
+        for Sought { found, longer, .. } in all {
+            let mut told = self.replay(&found.schedule, surroundings)?;
+            let kind = found.anomaly.kind;
+            if !anomalies(&told.findings).any(|anomaly| anomaly.kind == kind)
+                && let Some(longer) = longer.take()
+            {
+                // Workers that were used before may have shown what new ones do not.
+                found.schedule = longer;
+                told = self.replay(&found.schedule, surroundings)?;
+            }
             let same = anomalies(&told.findings).find(|anomaly| anomaly.kind == found.anomaly.kind);
             let Some(anomaly) = same else { continue };
             let witness = &mut found.anomaly.witness;
