@@ -290,6 +290,11 @@ impl Deadlines {
     }
 }
 
+/// Whether a search ended as it did because workers remember what they did before, though they say that they do not.
+const fn remember(arena: &Arena<'_>, end: &End) -> bool {
+    arena.is_reusing() && (arena.is_doubted() || matches!(end, End::Diverged(_)))
+}
+
 /// The plan that a token was made with, if the one that is given has the same definition.
 pub fn plan_of(token: &Token, plan: &Plan) -> Option<Plan> {
     // How many operations were asked for is no part of a definition, and decides how many readers there are.
@@ -365,7 +370,7 @@ impl Stand<'_, '_> {
         } else {
             let limits = Limits { executions: explore.executions, deadline: Some(deadlines.reduced) };
             let mut end = round.search.go_on(&mut self.arena, limits, &mut observe)?.end;
-            round.remembers = self.arena.is_remembering(&end);
+            round.remembers = remember(&self.arena, &end);
             if round.remembers {
                 return Ok(reach);
             }
@@ -385,7 +390,7 @@ impl Stand<'_, '_> {
             }
             let limits = Limits { executions: explore.executions, deadline: Some(deadline) };
             let searched = preemption::search(&mut self.arena, bound, limits, &mut observe)?;
-            round.remembers = self.arena.is_remembering(&searched.end);
+            round.remembers = remember(&self.arena, &searched.end);
             if round.remembers {
                 return Ok(reach);
             }

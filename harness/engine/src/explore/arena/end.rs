@@ -174,12 +174,11 @@ impl Arena<'_> {
 
     /// Ends everybody, and what they have started first: the nest ends only when nobody is left in it.
     pub(super) fn end_all(&mut self) {
-        let nobody_waits = Footprint::new;
-        for client in
-            (0..self.processes.len()).filter(|&client| self.processes[client].is_root()).collect::<Vec<_>>()
-        {
-            // What cannot be ended in time was killed all the same.
-            let _ = self.end_family(client, &mut nobody_waits());
+        for client in 0..self.processes.len() {
+            // Whoever does not end in time was killed all the same, and nobody waits for what is given back.
+            if self.processes[client].is_root() {
+                let _ = self.end_family(client, &mut Footprint::new());
+            }
         }
         for process in &mut self.processes {
             if let Body::Child(child) = &mut process.body {

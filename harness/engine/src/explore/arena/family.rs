@@ -126,11 +126,9 @@ impl Arena<'_> {
             let process = &self.processes[process];
             !process.has_ended && process.pid() == descent.process()
         });
-        let family: Vec<(usize, u32)> =
-            self.family_of(client).map(|process| (process, self.processes[process].pid())).collect();
-        let births = &mut self.processes[client].births;
         let process = match known {
             Some(process) => {
+                let births = &mut self.processes[client].births;
                 if let Some(at) =
                     births.iter().position(|birth| birth.is_thread() && birth.process == process)
                 {
@@ -139,13 +137,12 @@ impl Arena<'_> {
                 process
             }
             None => {
-                // Who adopts it is not known, so it is the eldest where its parent has ended.
-                let begins = |birth: &&Birth| !birth.is_thread();
-                let parent = descent.parent();
-                let own = |birth: &Birth| begins(&birth) && family.contains(&(birth.process, parent));
-                let at = births.iter().position(own);
-                let at = at.or_else(|| births.iter().position(|birth| begins(&birth)));
-                let birth = at.map(|at| births.remove(at));
+                let births = &self.processes[client].births;
+                let is_its_parent = |process: usize| self.processes[process].pid() == descent.parent();
+                let at = births.iter().position(|birth| !birth.is_thread() && is_its_parent(birth.process));
+                // Whose parent has ended was adopted by somebody: it is the eldest, then.
+                let at = at.or_else(|| births.iter().position(|birth| !birth.is_thread()));
+                let birth = at.map(|at| self.processes[client].births.remove(at));
                 self.take_up(client, &descent, birth)?
             }
         };

@@ -85,11 +85,11 @@ impl Arena<'_> {
 
     fn turn(&self, client: usize, held: &Held) -> Turn {
         let Held { notification, is_newborn } = held;
-        let tires = self.processes[client].in_a_row;
+        let (busy, calls) = self.processes[client].in_a_row;
         match self.known(client, notification.tid) {
             None if *is_newborn => Turn::Newborn,
             Some(index) if matches!(self.threads[index].state, State::Lending) => Turn::Lender,
-            Some(_) if tires.0 == notification.tid && tires.1 >= IN_A_ROW => Turn::GivesWay,
+            Some(_) if busy == notification.tid && calls >= IN_A_ROW => Turn::GivesWay,
             _ if notification.number == libc::SYS_sched_yield => Turn::GivesWay,
             Some(index) => Turn::Known(index),
             // Its process has executed a program in another thread, or has ended.
@@ -112,9 +112,9 @@ impl Arena<'_> {
         let process = &mut self.processes[client];
         // In the order in which they came, as births are.
         let Held { notification, is_newborn } = process.held.remove(at);
-        let (tid, count) = process.in_a_row;
-        process.in_a_row =
-            (notification.tid, if tid == notification.tid && count < IN_A_ROW { count + 1 } else { 1 });
+        let (busy, calls) = process.in_a_row;
+        let goes_on = busy == notification.tid && calls < IN_A_ROW;
+        process.in_a_row = (notification.tid, if goes_on { calls + 1 } else { 1 });
         // Another one may have ended it meanwhile.
         if may_be_gone && !process.listener.is_waiting(notification.id) {
             if is_newborn {

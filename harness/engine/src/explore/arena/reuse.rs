@@ -16,7 +16,6 @@ use tearproof_core::scenario::{Program, ProgramForm};
 use super::thread::{Pending, State, Thread};
 use super::{Arena, ArenaError};
 use crate::explore::gate::Call;
-use crate::explore::search::End;
 use crate::worker::PartKind;
 
 impl Arena<'_> {
@@ -38,13 +37,7 @@ impl Arena<'_> {
         parts.iter().any(|part| scenario.program(&part.strategy).is_some_and(is_worker))
     }
 
-    /// Whether a search ended as it did because workers remember what they did before, though they say that they do
-    /// not.
-    pub const fn is_remembering(&self, end: &End) -> bool {
-        self.is_reusing() && (self.doubted || matches!(end, End::Diverged(_)))
-    }
-
-    /// Whether one was found to do so.
+    /// Whether one was found to remember what it did before, though it says that it does not.
     pub const fn is_doubted(&self) -> bool {
         self.doubted
     }
