@@ -7,10 +7,12 @@ use crate::command::Place;
 
 fn place() -> Place {
     let place = place_with("c", str::to_owned);
-    for program in ["locks", "chance"] {
+    for program in ["locks", "chance", "clocks"] {
         let source = format!("{program}.c");
-        let compiled =
-            Command::new("cc").args(["-O1", "-o", program, &source]).current_dir(place.path()).output();
+        let compiled = Command::new("cc")
+            .args(["-O1", "-pthread", "-o", program, &source])
+            .current_dir(place.path())
+            .output();
         let compiled = compiled.expect("a C compiler is there");
         assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
     }
@@ -61,4 +63,10 @@ fn a_lock_of_the_dead_that_is_removed_under_a_guard_is_verified_in_c() {
 #[test]
 fn names_that_are_made_of_chance_are_the_same_in_every_execution() {
     verifies(&place(), "chance.toml", "chance", "mutual-exclusion");
+}
+
+#[test]
+fn clocks_go_on_from_whoever_did_something_to_whoever_sees_it() {
+    // A program that finds time going back fails, and so does its operation.
+    verifies(&place(), "clocks.toml", "clocks", "mutual-exclusion");
 }

@@ -39,11 +39,12 @@ impl Arena<'_> {
     }
 
     pub(super) fn answer(
-        &self,
+        &mut self,
         index: usize,
         notification: &Notification,
         answer: Answer,
     ) -> Result<(), ArenaError> {
+        self.set_dial(index);
         let process = self.threads[index].process;
         let answered = self.processes[process].listener.answer(notification.id, answer);
         answered.map_err(|error| self.unanswered(process, error))

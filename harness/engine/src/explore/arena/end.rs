@@ -35,6 +35,9 @@ impl Arena<'_> {
         group: bool,
     ) -> Result<(), ArenaError> {
         let process = self.threads[index].process;
+        self.leave_dial(process);
+        // As the thread knows itself, and whoever waits for its end.
+        let own = if group { 0 } else { Told::of_thread(notification.tid).thread_inside() };
         self.answer(index, notification, Answer::Continue)?;
         self.threads[index].state = State::Gone;
         let alive = |state: &State| !matches!(state, State::Gone);
@@ -43,7 +46,7 @@ impl Arena<'_> {
         let mut births = self.processes[client].births.iter();
         let others = others || births.any(|birth| birth.is_thread() && birth.process == process);
         if !group && others {
-            return self.end_of_thread(index, notification.tid);
+            return self.end_of_thread(index, notification.tid, own);
         }
         if !self.processes[process].is_root() {
             return self.end_descendant(process);
@@ -62,7 +65,7 @@ impl Arena<'_> {
 
     /// The kernel clears a word and wakes whoever waits there when a thread has ended. That is done
     /// for the waiters here, once the thread is really gone.
-    fn end_of_thread(&mut self, index: usize, tid: u32) -> Result<(), ArenaError> {
+    fn end_of_thread(&mut self, index: usize, tid: u32, inside: u32) -> Result<(), ArenaError> {
         let process = self.threads[index].process;
         let pid = self.processes[process].pid();
         let gone = || !std::path::Path::new(&format!("/proc/{pid}/task/{tid}")).exists();
@@ -79,7 +82,7 @@ impl Arena<'_> {
                 continue;
             }
             if let State::AtGate(Pending { call: Call::Futex { address, value, .. }, .. }) = &thread.state
-                && *value == tid
+                && *value == inside
                 && self.processes[process].memory.read_u32(*address).ok() != Some(*value)
             {
                 self.rouse(other);

@@ -4,6 +4,7 @@
 //! outlive it are closed, other threads are gone, clocks are silenced anew, and who lent the process its
 //! memory has it back.
 
+use super::dial::{Dial, FACE};
 use super::thread::State;
 use super::{Arena, ArenaError};
 use crate::explore::gate::{Answer, ClientMemory, Notification, silence_vdso};
@@ -28,6 +29,7 @@ impl Arena<'_> {
             self.note_escape("a client executed another program in its place");
         }
         self.find_stderr(process);
+        self.leave_dial(process);
         let closing = self.closed_by_exec(process);
         self.processes[process].executes = Some(closing);
         self.threads[index].state = State::Running;
@@ -44,10 +46,11 @@ impl Arena<'_> {
         let pid = self.processes[process].pid();
         let failed = || ArenaError::environment(format!("following process {pid} into another program"));
         let memory = ClientMemory::open(pid).map_err(failed())?;
-        silence_vdso(pid, &memory).map_err(failed())?;
+        let dial = silence_vdso(pid, &memory, Some(FACE)).map_err(failed())?;
         self.tell_chance_of_start(index, &memory).map_err(failed())?;
         let own = &mut self.processes[process];
         own.memory = memory;
+        own.dial = Dial::at(dial);
         own.borrows_memory = false;
         for fd in closing {
             if let Some(file) = self.processes[process].descriptors.remove(fd) {

@@ -29,6 +29,7 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::stillness::STILLNESS;
+use super::time::Now;
 use super::tree::digest;
 use super::{Act, Arena, ArenaError, Deed, Pending, State};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
@@ -362,7 +363,7 @@ impl Arena<'_> {
             self.note_fate(first, Act::Kill);
         } else if kind == FateKind::Pause {
             // Whoever depends on this step comes after that time.
-            self.time_after(self.fates[at].clock_ns, &footprint);
+            self.time_after(Now { clock_ns: self.fates[at].clock_ns, shown_ns: 0 }, &footprint);
             self.note_fate(first, Act::Resume);
         }
         let signature = digest(&("fate", id.0, kills, &footprint[..]));

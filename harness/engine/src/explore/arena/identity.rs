@@ -82,7 +82,7 @@ impl Arena<'_> {
         let process = self.threads[index].process;
         self.threads[index].state = State::Running;
         match self.tell_of_life(process, &call)? {
-            Ending::Loose(file) => self.hand_over_loose(process, notification.id, &file).map(drop),
+            Ending::Loose(file) => self.hand_over_loose(index, notification.id, &file).map(drop),
             Ending::Answer(answer) => match self.answer(index, &notification, answer) {
                 // It has killed itself: that is seen when nothing more comes.
                 Err(ArenaError::Client(_)) if about == process => Ok(()),
@@ -150,12 +150,14 @@ impl Arena<'_> {
 
     /// Answers a client with a descriptor that does not lead into the state directory.
     pub(super) fn hand_over_loose(
-        &self,
-        process: usize,
+        &mut self,
+        index: usize,
         id: u64,
         file: &File,
     ) -> Result<Result<i64, i32>, ArenaError> {
         use std::os::fd::AsFd;
+        self.set_dial(index);
+        let process = self.threads[index].process;
         let listener = &self.processes[process].listener;
         match listener.answer_with_fd(id, file.as_fd(), true, None) {
             Ok(fd) => Ok(Ok(fd.into())),

@@ -13,6 +13,7 @@ mod channel;
 mod deed;
 mod descriptors;
 mod detour;
+mod dial;
 mod end;
 mod exec;
 mod family;

@@ -43,12 +43,12 @@ const LATE_NS: u64 = 20_000_000;
 pub(super) struct Nap {
     /// The thread's own time, in nanoseconds since the execution began.
     pub(super) clock_ns: u64,
-    /// How often it has read a clock.
-    pub(super) readings: u64,
     /// How long it may be to end while others can go on, in nanoseconds.
     pub(super) jitter_ns: u64,
     /// When the nap under way is over.
     pub(super) until_ns: u64,
+    /// What clocks have shown by then, at least.
+    pub(super) shows_ns: u64,
     /// Naps so far.
     pub(super) count: u32,
     /// Free naps that are left in this operation.
@@ -168,6 +168,8 @@ impl Arena<'_> {
     /// A thread lies down.
     pub(super) fn lie_down(&mut self, index: usize, clock: i32, nanoseconds: u64, absolute: bool) {
         let client = self.client_index(index);
+        self.read_dial(client);
+        let shown_ns = self.processes[client].shown_ns;
         // What a driven program does belongs to the operation of who drives it.
         let line = self.processes[client].line_of(self.threads[index].id);
         let line = line.or_else(|| self.drives(client).then_some(self.processes[client].first_line));
@@ -185,6 +187,9 @@ impl Arena<'_> {
         } else {
             nap.clock_ns.saturating_add(nanoseconds)
         };
+        // Whoever looks at a clock before and after finds that it has slept for so long.
+        let shown_ns = shown_ns.max(nap.clock_ns);
+        nap.shows_ns = if absolute { 0 } else { shown_ns.saturating_add(nanoseconds) };
         nap.count += 1;
         nap.woken = false;
         nap.woken_by.clear();

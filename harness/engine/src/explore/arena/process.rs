@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::descriptors::Descriptors;
+use super::dial::Dial;
 use super::family::{Birth, Origin};
 use super::held::Held;
 use super::nursery::{Offspring, Patience};
@@ -132,6 +133,12 @@ pub(super) struct Process {
     pub has_played: bool,
     /// How much had stirred when it was last asked who of the family has died; of the client's own process.
     pub looked_at: Option<u64>,
+    /// From which it reads the time.
+    pub dial: Dial,
+    /// The process of the family whose dial was set last; of the client's own process.
+    pub reads: Option<usize>,
+    /// The latest time that the family was shown, in nanoseconds; of the client's own process.
+    pub shown_ns: u64,
     /// The current directory, where it is in the state directory.
     pub directory: Option<Inode>,
     pub umask: u32,
@@ -286,6 +293,9 @@ impl Arena<'_> {
             plays: false,
             has_played: false,
             looked_at: None,
+            dial: self.nursery.dial.of_copy(),
+            reads: None,
+            shown_ns: 0,
             directory: None,
             umask: self.umask,
             lines: Vec::new(),

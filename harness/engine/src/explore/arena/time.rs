@@ -7,9 +7,10 @@
 //! has an earlier time than that deed.
 //!
 //! No two processes read the same: clocks that start together would show the same nanosecond to several processes
-//! that draw names from it (a seed of random numbers, a temporary file), which no real one does. Readings of
-//! one thread differ by a few nanoseconds, those of different processes in the remainder by
-//! [`READERS`]. In microseconds they are often equal.
+//! that draw names from it (a seed of random numbers, a temporary file), which no real one does. Each reading is a
+//! few nanoseconds after all that were before it, and those of different processes differ in the remainder by
+//! [`READERS`]. In microseconds they are often equal. The times of files do not know of readings: on real systems,
+//! too, they are coarser than clocks. Most readings are not calls: they are taken from a [dial](super::dial).
 
 use smallvec::SmallVec;
 
@@ -23,18 +24,32 @@ pub(super) const EPOCH_NS: u64 = 1_767_225_600_000_000_000;
 pub(super) const UPTIME_NS: u64 = 86_400_000_000_000;
 
 /// Processes whose readings of a clock differ.
-const READERS: u64 = 16;
+pub(super) const READERS: u64 = 16;
+
+/// How far somebody has come in time, in nanoseconds since the execution began.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Now {
+    pub clock_ns: u64,
+    /// The latest time that a clock has shown.
+    pub shown_ns: u64,
+}
+
+impl Now {
+    fn max(self, other: Self) -> Self {
+        Self { clock_ns: self.clock_ns.max(other.clock_ns), shown_ns: self.shown_ns.max(other.shown_ns) }
+    }
+}
 
 /// Time as the clients of one execution see it. All times are nanoseconds since it began.
 #[derive(Clone, Debug, Default)]
 pub(super) struct VirtualTime {
     /// By object: the time of the last change, and of the last access of any kind.
-    objects: Vec<(Object, u64, u64)>,
+    objects: Vec<(Object, Now, Now)>,
     /// When inodes were last changed, as `stat` tells it.
     stamps: Vec<(Inode, i64)>,
     /// Inodes that the step under way changes. When that is, its whole footprint says.
     touched: SmallVec<[Inode; 2]>,
-    /// Nobody has slept yet: all clocks stand at the beginning.
+    /// Somebody has slept, or looked at a clock.
     moves: bool,
 }
 
@@ -50,15 +65,20 @@ impl VirtualTime {
 impl Arena<'_> {
     /// The time by which a thread comes after a step with this footprint.
     pub(super) fn pass_time(&mut self, thread: usize, footprint: &Footprint) {
-        let now = self.time_after(self.threads[thread].nap.clock_ns, footprint);
-        self.threads[thread].nap.clock_ns = now;
+        let client = self.client_index(thread);
+        self.read_dial(client);
+        let clock_ns = self.threads[thread].nap.clock_ns;
+        let now = Now { clock_ns, shown_ns: self.processes[client].shown_ns };
+        let now = self.time_after(now, footprint);
+        self.threads[thread].nap.clock_ns = now.clock_ns;
+        self.processes[client].shown_ns = now.shown_ns;
         for inode in std::mem::take(&mut self.time.touched) {
-            self.stamp_as(inode, now.cast_signed());
+            self.stamp_as(inode, now.clock_ns.cast_signed());
         }
     }
 
-    /// The time of a step with this footprint by somebody whose clock stands at `now`.
-    pub(super) fn time_after(&mut self, mut now: u64, footprint: &Footprint) -> u64 {
+    /// The time of a step with this footprint by somebody who has come as far as `now`.
+    pub(super) fn time_after(&mut self, mut now: Now, footprint: &Footprint) -> Now {
         if !self.time.moves {
             return now;
         }
@@ -83,7 +103,10 @@ impl Arena<'_> {
                         *changed = (*changed).max(now);
                     }
                 }
-                None => self.time.objects.push((access.object, if changes { now } else { 0 }, now)),
+                None => {
+                    let changed = if changes { now } else { Now::default() };
+                    self.time.objects.push((access.object, changed, now));
+                }
             }
         }
         now
@@ -91,18 +114,25 @@ impl Arena<'_> {
 
     /// A thread's clock is moved to this time.
     pub(super) fn advance(&mut self, thread: usize, to_ns: u64) {
-        self.time.moves = true;
-        let clock = &mut self.threads[thread].nap.clock_ns;
-        *clock = (*clock).max(to_ns);
+        let client = self.client_index(thread);
+        let nap = &mut self.threads[thread].nap;
+        nap.clock_ns = nap.clock_ns.max(to_ns);
+        let shows_ns = if to_ns < nap.until_ns { 0 } else { nap.shows_ns };
+        self.shows(client, shows_ns.max(self.processes[client].shown_ns));
     }
 
-    /// What a clock shows to a thread.
+    /// A client has been shown this time.
+    pub(super) fn shows(&mut self, client: usize, shown_ns: u64) {
+        self.time.moves = true;
+        self.processes[client].shown_ns = shown_ns;
+    }
+
+    /// What a clock shows to a thread that asks for it by a call.
     pub(super) fn read_clock(&mut self, thread: usize, clock: i32) -> u64 {
-        let own = self.threads[thread].process as u64 % READERS;
-        let nap = &mut self.threads[thread].nap;
-        nap.readings += 1;
-        // The next time that belongs to this process.
-        let now = (nap.clock_ns / READERS + nap.readings) * READERS + own;
+        let client = self.client_index(thread);
+        self.read_dial(client);
+        let now = self.next_reading(thread);
+        self.shows(client, now);
         match clock {
             libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE | libc::CLOCK_TAI => EPOCH_NS + now,
             _ => UPTIME_NS + now,

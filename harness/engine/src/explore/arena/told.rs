@@ -45,6 +45,11 @@ impl Told {
         self.number("NStgid")
     }
 
+    /// The thread's own number in the innermost namespace.
+    pub fn thread_inside(&self) -> u32 {
+        self.number("NSpid")
+    }
+
     /// Signals that wait to be delivered.
     pub fn pending(&self) -> u64 {
         self.signals("SigPnd") | self.signals("ShdPnd")

@@ -142,13 +142,13 @@ impl System for Arena<'_> {
                 self.confirm()?;
             }
             Ending::Loose(file) => {
-                let done = self.hand_over_loose(process, notification.id, &file)?;
+                let done = self.hand_over_loose(index, notification.id, &file)?;
                 self.note(id, part, &call, Some(done));
                 returned = Some(done.map(|_| 0));
                 self.settle(client)?;
             }
             Ending::Descriptor { file, close_on_exec, at } => {
-                let done = self.hand_over(process, notification.id, file, close_on_exec, at)?;
+                let done = self.hand_over(index, notification.id, file, close_on_exec, at)?;
                 self.note(id, part, &call, Some(done));
                 // The number is the client's own affair.
                 returned = Some(done.map(|_| 0));
@@ -231,6 +231,8 @@ impl Arena<'_> {
         for process in 0..self.processes.len() {
             let stays = self.processes[process].is_root() && self.keeps_worker(process);
             let process = &mut self.processes[process];
+            process.dial.forget();
+            (process.reads, process.shown_ns) = (None, 0);
             process.born = if stays { process.born_when_ready } else { 0 };
             (process.grew, process.looked_at, process.in_a_row) = (false, None, (0, 0));
         }

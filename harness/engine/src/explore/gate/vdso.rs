@@ -1,15 +1,24 @@
-//! Clocks that programs read without a system call, made to make one.
+//! Clocks that programs read without a system call, made to show the virtual time.
 //!
 //! The kernel maps a small library, the vDSO, into every process; its functions read the clock from
-//! shared memory, where no filter sees it. Their first instructions are overwritten with the system
-//! call of the same name. The pages are private to the process, and no thread runs there while its
-//! process stands at the gate.
+//! shared memory, where no filter sees it. They are overwritten. Where there is room, by instructions that read a
+//! word of the process's own memory, the **dial**, and move it on by one reading: so a program that looks at its
+//! clock a thousand times before it begins, as runtimes do, need not come to the gate for it. Elsewhere by the system
+//! call of the same name. The pages are private to the process, and no thread runs there while its process
+//! stands at the gate.
+//!
+//! The dial lies at the upper end of the first stack, in the eight bytes that the kernel leaves free above the name of
+//! the program.
 //!
 //! Not covered: programs that read the processor's own counter.
+
+mod code;
 
 use std::io;
 
 use super::memory::ClientMemory;
+use code::FUNCTIONS;
+pub use code::Face;
 
 /// Auxiliary vector: where the vDSO begins.
 const AT_SYSINFO_EHDR: u64 = 33;
@@ -21,32 +30,9 @@ const DT_SYMTAB: u64 = 6;
 /// Bytes of the vDSO that are looked at: it is two pages long.
 const LONGEST: usize = 16 << 10;
 
-/// The functions that tell the time, and the calls that do the same.
-#[cfg(target_arch = "x86_64")]
-const FUNCTIONS: &[(&str, i64)] = &[
-    ("__vdso_clock_gettime", libc::SYS_clock_gettime),
-    ("clock_gettime", libc::SYS_clock_gettime),
-    ("__vdso_gettimeofday", libc::SYS_gettimeofday),
-    ("gettimeofday", libc::SYS_gettimeofday),
-    ("__vdso_time", libc::SYS_time),
-    ("time", libc::SYS_time),
-];
-#[cfg(target_arch = "aarch64")]
-const FUNCTIONS: &[(&str, i64)] =
-    &[("__kernel_clock_gettime", libc::SYS_clock_gettime), ("__kernel_gettimeofday", libc::SYS_gettimeofday)];
-
-/// The instructions of a function that makes this call and returns.
-fn code(number: i64) -> Vec<u8> {
-    if cfg!(target_arch = "x86_64") {
-        // mov eax, number; syscall; ret
-        let [a, b, c, d, ..] = number.to_le_bytes();
-        vec![0xb8, a, b, c, d, 0x0f, 0x05, 0xc3]
-    } else {
-        // mov x8, number; svc 0; ret
-        let mov = 0xd280_0008_u32 | (number as u32) << 5;
-        [mov, 0xd400_0001, 0xd65f_03c0].iter().flat_map(|word| word.to_le_bytes()).collect()
-    }
-}
+/// Where the name of the program lies, in the auxiliary vector.
+const AT_EXECFN: u64 = 31;
+const PAGE: u64 = 4096;
 
 /// What a program was told of this when it began (`getauxval`).
 ///
@@ -63,31 +49,55 @@ pub fn auxiliary_value(pid: u32, wanted: u64) -> io::Result<Option<u64>> {
     Ok(None)
 }
 
-/// Makes the clocks of a process's vDSO go through the gate. Returns how many functions were
-/// overwritten: none where the process has no vDSO.
+/// Makes the clocks of a process's vDSO show what its dial says, if it is to have one, or go through the gate. Returns
+/// where the dial lies, which is at zero; none where every reading is a call, or the process has no vDSO.
 ///
 /// # Errors
 /// When its memory cannot be read or written.
-pub fn silence_vdso(pid: u32, memory: &ClientMemory) -> io::Result<usize> {
-    let Some(base) = auxiliary_value(pid, AT_SYSINFO_EHDR)? else { return Ok(0) };
-    let mut image = Vec::new();
-    while image.len() < LONGEST {
+pub fn silence_vdso(pid: u32, memory: &ClientMemory, face: Option<Face>) -> io::Result<Option<u64>> {
+    let Some(base) = auxiliary_value(pid, AT_SYSINFO_EHDR)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    while bytes.len() < LONGEST {
         let mut page = [0; 4096];
         // What follows the last page may not be mapped.
-        if memory.read(base + image.len() as u64, &mut page).is_err() {
+        if memory.read(base + bytes.len() as u64, &mut page).is_err() {
             break;
         }
-        image.extend_from_slice(&page);
+        bytes.extend_from_slice(&page);
     }
-    let image = Image { bytes: &image };
-    let mut changed = 0;
-    for (name, address) in image.functions().unwrap_or_default() {
-        if let Some(&(_, number)) = FUNCTIONS.iter().find(|(function, _)| *function == name) {
-            memory.write(base + address, &code(number))?;
-            changed += 1;
-        }
+    let image = Image { bytes: &bytes };
+    let dial = if face.is_some() { place_of_dial(pid, memory)? } else { None };
+    let mut reads = false;
+    for Function { name, address, size } in image.functions().unwrap_or_default() {
+        let Some(&(_, instead)) = FUNCTIONS.iter().find(|(function, _)| *function == name) else { continue };
+        let reading = dial.zip(face).and_then(|(dial, face)| instead.reading(dial, face));
+        let reading = reading.filter(|code| code.len() as u64 <= size);
+        reads |= reading.is_some();
+        memory.write(base + address, &reading.unwrap_or_else(|| instead.call()))?;
     }
-    Ok(changed)
+    Ok(dial.filter(|_| reads))
+}
+
+/// The free bytes at the upper end of a process's first stack, where they are as expected.
+fn place_of_dial(pid: u32, memory: &ClientMemory) -> io::Result<Option<u64>> {
+    let Some(name) = auxiliary_value(pid, AT_EXECFN)? else { return Ok(None) };
+    let mut text = Vec::new();
+    if memory.read_text(name, &mut text).is_err() {
+        return Ok(None);
+    }
+    let place = name + text.len() as u64 + 1;
+    let is_last = place % PAGE == PAGE - 8;
+    let is_free = is_last && memory.read_u64(place).is_ok_and(|word| word == 0);
+    Ok(is_free.then_some(place))
+}
+
+/// A function that a library exports.
+struct Function {
+    name: String,
+    /// From where the library begins.
+    address: u64,
+    /// In bytes.
+    size: u64,
 }
 
 /// A shared library as it lies in memory.
@@ -117,8 +127,8 @@ impl Image<'_> {
         String::from_utf8(rest[..end].to_vec()).ok()
     }
 
-    /// Names and offsets of everything that the library exports.
-    fn functions(&self) -> Option<Vec<(String, u64)>> {
+    /// Everything that the library exports.
+    fn functions(&self) -> Option<Vec<Function>> {
         let headers = self.u64(32)?;
         let (mut load, mut dynamic) = (None, None);
         for index in 0..u64::from(self.u16(56)?) {
@@ -148,11 +158,11 @@ impl Image<'_> {
         let mut functions = Vec::new();
         let mut at = symbols;
         while at + 24 <= end {
-            let address = inside(self.u64(at + 8)?);
+            let (address, size) = (inside(self.u64(at + 8)?), self.u64(at + 16)?);
             if let Some(name) = self.text(names + u64::from(self.u32(at)?))
                 && address != 0
             {
-                functions.push((name, address));
+                functions.push(Function { name, address, size });
             }
             at += 24;
         }

@@ -233,12 +233,14 @@ impl Arena<'_> {
     /// Answers a client with a descriptor, and notes which.
     pub(in crate::explore::arena) fn hand_over(
         &mut self,
-        process: usize,
+        index: usize,
         id: u64,
         file: Rc<OpenFile>,
         close_on_exec: bool,
         at: Option<i32>,
     ) -> Result<Returned, ArenaError> {
+        self.set_dial(index);
+        let process = self.threads[index].process;
         let listener = &self.processes[process].listener;
         let at = at.map(|at| at as u32);
         match listener.answer_with_fd(id, file.file.as_fd(), close_on_exec, at) {
