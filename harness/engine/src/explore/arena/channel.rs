@@ -140,6 +140,8 @@ impl Arena<'_> {
             if let State::AtGate(Pending { call: Call::Wait(Wait::Events { sources, form, .. }), .. }) =
                 &thread.state
                 && !self.is_resting(index)
+                // Who has the lock is asked to give it back when all is over.
+                && Some(self.client_index(index)) != self.holder
             {
                 let process = &self.processes[thread.process];
                 let wait = Wait::Events { sources: sources.clone(), timeout: None, form: *form };

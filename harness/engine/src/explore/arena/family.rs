@@ -120,6 +120,10 @@ impl Arena<'_> {
 
     /// A thread that was not seen before comes to the gate of a client.
     pub(super) fn welcome(&mut self, client: usize, tid: u32) -> Result<usize, ArenaError> {
+        let own = &self.processes[client];
+        if !own.has_ended && own.pid() == tid {
+            return self.new_thread(client, client, tid);
+        }
         let descent =
             Told::by_tid(tid).map_err(ArenaError::environment(format!("looking at thread {tid}")))?;
         let known = self.family_of(client).find(|&process| {

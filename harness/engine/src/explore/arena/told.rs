@@ -1,6 +1,10 @@
 //! What the kernel tells of a thread in its `status` below `/proc`.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
+
+/// In bytes. It is longer only on machines with many processors.
+const USUAL_LENGTH: usize = 4096;
 
 /// The text, a name and a value a line.
 pub(super) struct Told(String);
@@ -13,7 +17,21 @@ impl Told {
 
     /// Of a thread that is there.
     pub fn by_tid(tid: u32) -> io::Result<Self> {
-        std::fs::read_to_string(format!("/proc/{tid}/status")).map(Self)
+        let mut file = File::open(format!("/proc/{tid}/status"))?;
+        // Its length is not known before, and each piece that is asked for takes the kernel as long as all of it.
+        let mut text = vec![0; USUAL_LENGTH];
+        let mut length = 0;
+        loop {
+            match file.read(&mut text[length..])? {
+                0 => break,
+                read => length += read,
+            }
+            if length == text.len() {
+                text.resize(2 * length, 0);
+            }
+        }
+        text.truncate(length);
+        String::from_utf8(text).map(Self).map_err(io::Error::other)
     }
 
     fn value(&self, name: &str) -> Option<&str> {

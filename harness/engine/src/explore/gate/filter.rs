@@ -68,31 +68,6 @@ impl Treatment {
             _ => Self::Allow,
         }
     }
-
-    /// The end of the program for such a call.
-    fn instructions(self) -> Vec<sock_filter> {
-        match self {
-            Self::Allow => vec![ALLOW],
-            Self::Notify => vec![NOTIFY],
-            Self::Refuse => vec![REFUSE],
-            Self::UnlessAnonymous => vec![
-                statement(LOAD, low_word_of_argument(3)),
-                statement(MASK, libc::MAP_ANONYMOUS as u32),
-                jump(EQUAL, 0, 0, 1),
-                NOTIFY,
-                ALLOW,
-            ],
-            Self::UnlessHarmless => {
-                let mut block = vec![statement(LOAD, low_word_of_argument(1))];
-                let after = (1..=HARMLESS_REQUESTS.len() as u8).rev();
-                block.extend(
-                    HARMLESS_REQUESTS.into_iter().zip(after).map(|(ask, to)| jump(EQUAL, ask, to, 0)),
-                );
-                block.extend([NOTIFY, ALLOW]);
-                block
-            }
-        }
-    }
 }
 
 /// Calls from this number on, up to the next one's, are treated alike.
@@ -113,19 +88,72 @@ fn ranges() -> Vec<Range> {
     ranges
 }
 
+/// Where the ends of the program are, which all ways through it share: the fewer instructions, the sooner it is
+/// installed.
+struct Ends {
+    unless_anonymous: usize,
+    unless_harmless: usize,
+    allow: usize,
+    notify: usize,
+    refuse: usize,
+}
+
+impl Ends {
+    /// The ends of a program that is so long without them.
+    const fn after(length: usize) -> Self {
+        let unless_harmless = length + 3;
+        let allow = unless_harmless + 1 + HARMLESS_REQUESTS.len();
+        Self { unless_anonymous: length, unless_harmless, allow, notify: allow + 1, refuse: allow + 2 }
+    }
+
+    const fn of(&self, treatment: Treatment) -> usize {
+        match treatment {
+            Treatment::Allow => self.allow,
+            Treatment::Notify => self.notify,
+            Treatment::Refuse => self.refuse,
+            Treatment::UnlessAnonymous => self.unless_anonymous,
+            Treatment::UnlessHarmless => self.unless_harmless,
+        }
+    }
+
+    fn write(&self, program: &mut Vec<sock_filter>) {
+        program.push(statement(LOAD, low_word_of_argument(3)));
+        program.push(statement(MASK, libc::MAP_ANONYMOUS as u32));
+        branch(program, EQUAL, 0, self.notify, self.allow);
+        program.push(statement(LOAD, low_word_of_argument(1)));
+        for (at, request) in HARMLESS_REQUESTS.into_iter().enumerate() {
+            let is_last = at + 1 == HARMLESS_REQUESTS.len();
+            let otherwise = if is_last { self.notify } else { program.len() + 1 };
+            branch(program, EQUAL, request, self.allow, otherwise);
+        }
+        program.extend([ALLOW, NOTIFY, REFUSE]);
+    }
+}
+
+/// A comparison, and the instructions by which it goes on.
+fn branch(program: &mut Vec<sock_filter>, code: u32, k: u32, yes: usize, no: usize) {
+    let next = program.len() + 1;
+    let over = |to: usize| u8::try_from(to - next).expect("the program takes less than 256 instructions");
+    program.push(jump(code, k, over(yes), over(no)));
+}
+
 /// Bisects: the kernel runs the program for every number there is when it is installed, to learn which
 /// are always allowed, and to try them one after the other would take a quarter of a millisecond.
-fn bisect(ranges: &[Range]) -> Vec<sock_filter> {
-    if let [(_, treatment)] = ranges {
-        return treatment.instructions();
-    }
+fn bisect(program: &mut Vec<sock_filter>, ranges: &[Range], ends: &Ends) {
     let (below, above) = ranges.split_at(ranges.len() / 2);
-    let less = bisect(below);
-    let over = u8::try_from(less.len()).expect("half of the calls take less than 256 instructions");
-    let mut program = vec![jump(AT_LEAST, above[0].0, over, 0)];
-    program.extend(less);
-    program.extend(bisect(above));
-    program
+    let next = program.len() + 1;
+    let begins = |ranges: &[Range], at: usize| match ranges {
+        [(_, treatment)] => ends.of(*treatment),
+        _ => at,
+    };
+    // One comparison fewer than there are ranges.
+    let yes = begins(above, next + below.len() - 1);
+    branch(program, AT_LEAST, above[0].0, yes, begins(below, next));
+    for ranges in [below, above] {
+        if ranges.len() > 1 {
+            bisect(program, ranges, ends);
+        }
+    }
 }
 
 static PROGRAM: LazyLock<Vec<sock_filter>> = LazyLock::new(program);
@@ -137,16 +165,15 @@ pub fn prepare() {
 
 /// The filter as a program.
 fn program() -> Vec<sock_filter> {
-    let mut program = vec![
-        statement(LOAD, ARCHITECTURE),
-        // A program of another architecture shows itself to the supervisor, which cannot follow it.
-        jump(EQUAL, NATIVE, 1, 0),
-        NOTIFY,
-        statement(LOAD, NUMBER),
-        jump(AT_LEAST, X32, 0, 1),
-        NOTIFY,
-    ];
-    program.extend(bisect(&ranges()));
+    let ranges = ranges();
+    let ends = Ends::after(4 + ranges.len() - 1);
+    // A program of another architecture shows itself to the supervisor, which cannot follow it.
+    let mut program = vec![statement(LOAD, ARCHITECTURE)];
+    branch(&mut program, EQUAL, NATIVE, 2, ends.notify);
+    program.push(statement(LOAD, NUMBER));
+    branch(&mut program, AT_LEAST, X32, ends.notify, 4);
+    bisect(&mut program, &ranges, &ends);
+    ends.write(&mut program);
     program
 }
 
@@ -259,5 +286,7 @@ mod tests {
         // The kernel runs it for each of some 900 numbers when it is installed.
         let deepest = ranges().len().next_power_of_two().ilog2();
         assert!(deepest <= 8, "{deepest}");
+        // It translates each of them as well.
+        assert!(program().len() < 160, "{}", program().len());
     }
 }

@@ -140,12 +140,11 @@ impl fmt::Display for Shown<'_> {
             Call::ThreadKill { pid, tid, signal } => write!(out, "tgkill({pid}, {tid}, {signal})"),
             Call::Kill { pid, signal } => write!(out, "kill({pid}, {signal})"),
             Call::Other { number, .. } => write!(out, "system call {number} on {file}"),
-            Call::Yield
-            | Call::Clock { .. }
-            | Call::TimeOfDay { .. }
-            | Call::Time { .. }
-            | Call::Exit { .. }
-            | Call::SetUmask { .. } => write!(out, "{:?}", self.call),
+            Call::Exit { group: true } => write!(out, "exit"),
+            Call::Exit { group: false } => write!(out, "end of a thread"),
+            Call::Yield => write!(out, "sched_yield()"),
+            Call::Clock { .. } | Call::TimeOfDay { .. } | Call::Time { .. } => write!(out, "what time it is"),
+            Call::SetUmask { mask } => write!(out, "umask({mask:03o})"),
         }
     }
 }
