@@ -4,6 +4,7 @@
 //! outlive it are closed, other threads are gone, clocks are silenced anew, and who lent the process its
 //! memory has it back.
 
+use super::lookout::Runtime;
 use super::thread::State;
 use super::{Arena, ArenaError};
 use crate::explore::gate::{Answer, ClientMemory, Notification, silence_vdso};
@@ -49,6 +50,7 @@ impl Arena<'_> {
         let own = &mut self.processes[process];
         own.memory = memory;
         own.borrows_memory = false;
+        own.runtime = Runtime::default();
         for fd in closing {
             if let Some(file) = self.processes[process].descriptors.remove(fd) {
                 let mut released = std::mem::take(&mut self.released);
