@@ -3,7 +3,7 @@
 //
 //	add            adds
 //	add-sort       adds, and sorts at the same time in another goroutine
-//	add-sort-bare  the same without the mutex
+//	add-sweep      adds when three goroutines have removed what others may have left
 
 package main
 
@@ -31,6 +31,8 @@ func load(path string) ([]string, error) {
 }
 
 func change(path string, how func([]string) []string) error {
+	mutex.Lock()
+	defer mutex.Unlock()
 	elements, err := load(path)
 	if err != nil {
 		return err
@@ -50,14 +52,21 @@ func sorted(elements []string) []string {
 	return elements
 }
 
-func index(way string) map[string]operation {
-	change := func(path string, how func([]string) []string) error {
-		if way != "add-sort-bare" {
-			mutex.Lock()
-			defer mutex.Unlock()
-		}
-		return change(path, how)
+// sweep removes leftovers. That there are none takes two calls each to find out.
+func sweep(path string) {
+	var all sync.WaitGroup
+	for _, name := range []string{".old", ".bak", ".new"} {
+		name := name
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			os.Remove(path + name)
+		}()
 	}
+	all.Wait()
+}
+
+func index(way string) map[string]operation {
 	return map[string]operation{
 		"read": func(asked request) (*[]string, error) {
 			elements, err := load(asked.Path)
@@ -65,7 +74,10 @@ func index(way string) map[string]operation {
 		},
 		"update": func(asked request) (*[]string, error) {
 			add := func(elements []string) []string { return append(elements, asked.Element) }
-			if way == "add" {
+			if way == "add-sweep" {
+				sweep(asked.Path)
+			}
+			if way != "add-sort" {
 				return nil, change(asked.Path, add)
 			}
 			done := make(chan error)

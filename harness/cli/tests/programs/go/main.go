@@ -1,6 +1,6 @@
 // What a worker keeps, and in which way: worker WAY.
 //
-//	add, add-sort, add-sort-bare     a set in a JSON file, see index.go
+//	add, add-sort, add-sweep         a set in a JSON file, see index.go
 //	excl-wait, excl-dead, excl-same  a lock that is a file, see lock.go
 
 package main
@@ -9,7 +9,7 @@ import "os"
 
 func main() {
 	switch way := os.Args[1]; way {
-	case "add", "add-sort", "add-sort-bare":
+	case "add", "add-sort", "add-sweep":
 		serve(index(way))
 	default:
 		serve(lock(way))

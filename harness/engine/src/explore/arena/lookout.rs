@@ -71,20 +71,28 @@ impl Arena<'_> {
                 call => self.concerns(process, call) || self.ends_with_a_step(process, call),
             };
             if takes_part {
-                self.note_escape("a thread of a program in Go was taken for the one that looks after the others");
+                self.note_escape(
+                    "a thread of a program in Go was taken for the one that looks after the others",
+                );
             }
             return;
         }
         self.processes[process].runtime.rounds = 0;
         let same = |other: &usize| self.threads[*other].process == process && !self.is_lookout(*other);
         let others = (0..self.threads.len()).filter(same).map(|other| &self.threads[other].nap);
-        let now = others.fold((0, 0), |(clock, readings), nap| (nap.clock_ns.max(clock), nap.readings.max(readings)));
+        let now = others
+            .fold((0, 0), |(clock, readings), nap| (nap.clock_ns.max(clock), nap.readings.max(readings)));
         let nap = &mut self.threads[index].nap;
         (nap.clock_ns, nap.readings) = now;
     }
 
     /// Whether a nap is one of a runtime: whoever has it then goes on when the others are still.
-    pub(super) fn is_of_runtime(&mut self, index: usize, notification: &Notification, nanoseconds: u64) -> bool {
+    pub(super) fn is_of_runtime(
+        &mut self,
+        index: usize,
+        notification: &Notification,
+        nanoseconds: u64,
+    ) -> bool {
         let (process, tid) = (self.threads[index].process, self.threads[index].tid);
         let own = &self.processes[process];
         let Runtime { eldest, lookout, .. } = own.runtime;
@@ -113,7 +121,8 @@ impl Arena<'_> {
             runtime.rounds += 1;
             self.threads[index].nap.clock_ns += ROUND_NS;
         }
-        let State::Napping(notification) = std::mem::replace(&mut self.threads[index].state, State::Running) else {
+        let State::Napping(notification) = std::mem::replace(&mut self.threads[index].state, State::Running)
+        else {
             return Err(ArenaError::Confused("only who naps can go round".to_owned()));
         };
         self.answer(index, &notification, Answer::Value(0))?;
@@ -123,9 +132,9 @@ impl Arena<'_> {
 
 /// Whether the program of a process bears the mark of Go.
 fn is_made_by_go(pid: u32) -> bool {
-    File::open(format!("/proc/{pid}/exe")).is_ok_and(|program| names_of_sections(&program).is_some_and(|names| {
-        names.windows(MARK.len()).any(|name| name == MARK)
-    }))
+    File::open(format!("/proc/{pid}/exe")).is_ok_and(|program| {
+        names_of_sections(&program).is_some_and(|names| names.windows(MARK.len()).any(|name| name == MARK))
+    })
 }
 
 /// The names of the sections of a program (ELF, 64 bits), each with a zero byte at its end.
