@@ -10,8 +10,8 @@
 //! step has come to it then, however many processors the program thinks that it has. A round is long enough to it,
 //! [`ROUND_NS`] on a clock of its own, for everybody to have stood there for too long; to the others no time passes.
 //! The end of a round is no step: what follows from it is the affair of the family. The same goes for naps by which
-//! other threads of the runtime back off from each other, which come by the same instruction, since a program's
-//! own sleeps are none to the kernel (`timeout`).
+//! other threads of the runtime back off from each other, which come by the same instruction; a program's own sleeps
+//! are waits with a limit (`timeout`).
 //!
 //! Who it is: of a program that bears the mark of Go, the first thread that is started, if the first wait that it has
 //! is a nap of twenty microseconds. Should it do anything that takes part in an execution, it is somebody else, and
@@ -68,7 +68,7 @@ impl Arena<'_> {
         if self.is_lookout(index) {
             let takes_part = match call {
                 Call::Wait(wait) => !wait.is_a_look(),
-                call => self.concerns(process, call) || self.ends_with_a_step(process, call),
+                call => self.concerns(process, call) || self.asks_for_life(process, call).is_some(),
             };
             if takes_part {
                 self.note_escape(
@@ -109,16 +109,16 @@ impl Arena<'_> {
 
     /// All others of a client are still: whoever naps in its runtime goes on. `false` if nothing more comes of that.
     pub(super) fn go_round(&mut self, client: usize) -> Result<bool, ArenaError> {
-        let naps = |index: &usize| matches!(self.threads[*index].state, State::Napping(_));
+        let naps = |index: &usize| {
+            let thread = &self.threads[*index];
+            let rounds = self.processes[thread.process].runtime.rounds;
+            matches!(thread.state, State::Napping(_)) && (rounds < ROUNDS || !self.is_lookout(*index))
+        };
         // Who backs off wants something, and the lookout looks after what is left.
         let next = self.threads_of(client).filter(naps).min_by_key(|&index| (self.is_lookout(index), index));
         let Some(index) = next else { return Ok(false) };
         if self.is_lookout(index) {
-            let runtime = &mut self.processes[self.threads[index].process].runtime;
-            if runtime.rounds == ROUNDS {
-                return Ok(false);
-            }
-            runtime.rounds += 1;
+            self.processes[self.threads[index].process].runtime.rounds += 1;
             self.threads[index].nap.clock_ns += ROUND_NS;
         }
         let State::Napping(notification) = std::mem::replace(&mut self.threads[index].state, State::Running)

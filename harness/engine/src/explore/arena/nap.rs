@@ -1,4 +1,4 @@
-//! Naps: sleeps, and waits that end after some time.
+//! Naps: sleeps, and waits that end after some time (`timeout` says which of them).
 //!
 //! A sleep is a fair yield. Its end is a step: *at any time*, once an operation, for a nap that is
 //! shorter than [`JITTER_NS`] or [`JITTERS_OF_A_LEASE`]; after that only when something that the thread has looked at since its last

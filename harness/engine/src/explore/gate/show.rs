@@ -120,6 +120,9 @@ impl fmt::Display for Shown<'_> {
             Call::Spawn { .. } => write!(out, "fork"),
             Call::Execute => write!(out, "exec"),
             Call::Wait(Wait::Child { .. }) => write!(out, "wait for a child"),
+            Call::Wait(Wait::Events { sources, timeout: Some(limit), .. }) if sources.is_empty() => {
+                write!(out, "sleep for {:?}", std::time::Duration::from_nanos(*limit))
+            }
             Call::Wait(wait @ (Wait::Signal { .. } | Wait::Events { .. })) => {
                 let signal = matches!(wait, Wait::Signal { .. });
                 write!(out, "wait for {}", if signal { "a signal" } else { "a pipe or socket" })?;
