@@ -13,6 +13,7 @@ command -v cc >/dev/null || missing+=(gcc libc6-dev)
 # What `tests/programs` is written for, or tries as it is.
 command -v git >/dev/null || missing+=(git)
 command -v sqlite3 >/dev/null || missing+=(sqlite3)
+command -v go >/dev/null || missing+=(golang-go)
 command -v node >/dev/null || missing+=(nodejs)
 command -v flock >/dev/null || missing+=(util-linux)
 command -v dotlockfile >/dev/null || missing+=(liblockfile-bin)

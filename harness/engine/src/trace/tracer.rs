@@ -262,7 +262,7 @@ impl Tracer<'_> {
             return;
         }
         let pid = thread.pid;
-        let notification = Notification { id: 0, tid, number, arguments, native };
+        let notification = Notification { id: 0, tid, number, arguments, native, instruction: 0 };
         let memory = match self.memories.entry(pid) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => match ClientMemory::open(pid) {

@@ -33,6 +33,7 @@ fn locks_in_c_that_are_none_have_two_holders() {
     let place = place();
     for (strategy, call) in [
         ("excl-looked", "access(active.lock)"),
+        ("excl-same", "sleep for 10ms"),
         ("link-renamed", "rename(active.lock."),
         ("fcntl-reopened", "close(active.lock)"),
         ("ofd-shared", "active.lock"),

@@ -6,6 +6,7 @@
 
 mod c;
 mod distribution;
+mod go;
 mod node;
 mod python;
 mod reuse;

@@ -5,6 +5,7 @@
  *
  *   excl               open(O_CREAT|O_EXCL)
  *   excl-looked        looks whether it is there, then open(O_CREAT)
+ *   excl-same          who finds the same lock after ten milliseconds as before takes it for one of a dead holder
  *   excl-dead          the number of the holder is in it, and the lock of a dead one is removed
  *   excl-dead-guarded  it is removed under a lock by flock on another file
  *   mkdir              mkdir(2)
@@ -23,6 +24,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,6 +86,18 @@ static int create_or_inherit(const char *path)
         remove_dead(path);
         close(fd);
     }
+    return create(path, 1);
+}
+
+static int create_or_take(const char *path)
+{
+    struct stat before, found;
+    int error = create(path, 1);
+    if (error != EEXIST || stat(path, &before) != 0)
+        return error;
+    poll(NULL, 0, 10);
+    if (stat(path, &found) == 0 && found.st_ino == before.st_ino)
+        unlink(path);
     return create(path, 1);
 }
 
@@ -163,6 +177,8 @@ static int acquire(const char *path)
         return access(path, F_OK) == 0 ? EBUSY : create(path, 0);
     if (is("excl"))
         return create(path, 1);
+    if (is("excl-same"))
+        return create_or_take(path);
     if (is("excl-dead") || is("excl-dead-guarded"))
         return create_or_inherit(path);
     if (is("mkdir") || is("mkdir-old"))

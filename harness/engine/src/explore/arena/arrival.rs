@@ -92,8 +92,11 @@ impl Arena<'_> {
                 }
                 self.processes[client].looked_at = Some(self.stirs);
             }
-            let Some(index) = self.next_due(client) else { return Ok(()) };
-            self.let_go(index)?;
+            match self.next_due(client) {
+                Some(index) => self.let_go(index)?,
+                None if self.go_round(client)? => {}
+                None => return Ok(()),
+            }
         }
     }
 
@@ -117,12 +120,18 @@ impl Arena<'_> {
 
     /// Who waited for what is there now goes on.
     fn let_go(&mut self, index: usize) -> Result<(), ArenaError> {
+        // What it waits for came first; had its time been over, it had gone on before.
+        let rests_freely = self.threads[index].nap.rests && self.may_wake(index);
         let state = std::mem::replace(&mut self.threads[index].state, State::Running);
         let State::AtGate(Pending { notification, call, .. }) = state else {
             return Err(ArenaError::Confused("only who waits can be let go".to_owned()));
         };
         self.stirs += 1;
-        if !(matches!(call, Call::Futex { .. }) && self.threads[index].nap.gives_up) {
+        let gives_up = match call {
+            Call::Futex { .. } => self.threads[index].nap.gives_up,
+            _ => rests_freely,
+        };
+        if !gives_up {
             self.note_cause(index);
         }
         let answer = if let Call::Futex { .. } = call { Answer::Value(0) } else { Answer::Continue };
@@ -160,6 +169,7 @@ impl Arena<'_> {
         };
         self.spell_out(process, &mut call);
         let mut call = self.as_socket_call(process, call);
+        self.keep_up(index, &call);
         if self.concerns(process, &call) {
             // A close that gives nothing back, and a sync, are nobody else's business.
             let private = match &call {

@@ -47,7 +47,7 @@ impl Process {
     }
 
     /// The descriptors that an epoll looks after, and for which events.
-    fn looked_after_by(&self, epoll: i32) -> Vec<(i32, i16)> {
+    pub(super) fn looked_after_by(&self, epoll: i32) -> Vec<(i32, i16)> {
         let told =
             std::fs::read_to_string(format!("/proc/{}/fdinfo/{epoll}", self.pid())).unwrap_or_default();
         let of_line = |line: &str| {

@@ -5,14 +5,18 @@
 //! thread goes on, the dial of its process is moved to where its time is, unless it is there. How far it was read is
 //! seen when a step is taken, and when another process of the family goes on.
 //!
-//! A process that borrows its parent's memory reads the dial of its parent.
+//! A process that borrows its parent's memory reads the dial of its parent. The thread of a runtime that looks after the others has a clock of its own.
 
 use super::Arena;
+use super::thread::Thread;
 use super::time::{EPOCH_NS, READERS, UPTIME_NS};
 use crate::explore::gate::Face;
 
 /// What every dial shows.
 pub(super) const FACE: Face = Face { real_ns: EPOCH_NS, up_ns: UPTIME_NS, reading_ns: READERS as u8 };
+
+/// How far the clock of who looks after others is moved on before it goes on, in nanoseconds: past what it has read.
+const LOOK_NS: u64 = 100_000;
 
 /// The dial of a process.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,6 +60,11 @@ impl Arena<'_> {
             return;
         }
         let client = self.processes[process].client;
+        if self.is_lookout(thread) {
+            self.read_dial(client);
+            self.show_lookout(thread, address);
+            return;
+        }
         let same = self.processes[client].reads == Some(process);
         if same && showed_ns.is_some_and(|showed_ns| self.next_reading(thread) <= showed_ns) {
             return;
@@ -69,6 +78,18 @@ impl Arena<'_> {
             own.dial.showed_ns = is_set.then_some(shows_ns);
         }
         self.processes[client].reads = Some(process);
+    }
+
+    /// The clock of the thread that looks after the others is its own: what it reads, nobody else is shown.
+    fn show_lookout(&mut self, thread: usize, address: u64) {
+        let Thread { process, nap, .. } = &mut self.threads[thread];
+        nap.clock_ns += LOOK_NS;
+        let own = &mut self.processes[*process];
+        // Who has ended meanwhile reads nothing any more.
+        let _ = own.memory.write(address, &nap.clock_ns.to_ne_bytes());
+        own.dial.forget();
+        let client = own.client;
+        self.processes[client].reads = None;
     }
 
     /// A process is about to lose its memory.

@@ -5,6 +5,7 @@
 //! memory has it back.
 
 use super::dial::{Dial, FACE};
+use super::lookout::Runtime;
 use super::thread::State;
 use super::{Arena, ArenaError};
 use crate::explore::gate::{Answer, ClientMemory, Notification, silence_vdso};
@@ -52,6 +53,7 @@ impl Arena<'_> {
         own.memory = memory;
         own.dial = Dial::at(dial);
         own.borrows_memory = false;
+        own.runtime = Runtime::default();
         for fd in closing {
             if let Some(file) = self.processes[process].descriptors.remove(fd) {
                 let mut released = std::mem::take(&mut self.released);

@@ -14,6 +14,7 @@
 //! Not covered: processes that share a table of descriptors (CLONE_FILES without CLONE_THREAD), and
 //! those that another process adopts.
 
+use super::lookout::Runtime;
 use super::nap::Nap;
 use super::process::{Body, Process};
 use super::thread::{State, Thread};
@@ -138,6 +139,7 @@ impl Arena<'_> {
                 {
                     births.remove(at);
                 }
+                self.processes[process].runtime.note_birth(tid);
                 process
             }
             None => {
@@ -239,7 +241,8 @@ impl Arena<'_> {
     fn new_thread(&mut self, client: usize, process: usize, tid: u32) -> Result<usize, ArenaError> {
         let born = self.threads_of(client).count() as u16;
         // It begins when whoever starts it has come so far.
-        let now_ns = self.threads_of(client).map(|index| self.threads[index].nap.clock_ns).max();
+        let others = self.threads_of(client).filter(|&index| !self.is_lookout(index));
+        let now_ns = others.map(|index| self.threads[index].nap.clock_ns).max();
         let nap = Nap::at(now_ns.unwrap_or(0));
         let left = self.threads_of(client).find(|&index| matches!(self.threads[index].state, State::Gone));
         if let Some(index) = left {
@@ -331,6 +334,7 @@ impl Process {
             origin: None,
             executes: None,
             has_ended: false,
+            runtime: Runtime::default(),
             plays: false,
             has_played: false,
             looked_at: None,

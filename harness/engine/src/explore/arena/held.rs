@@ -8,7 +8,7 @@
 //! Go), and comes after all that are known.
 //!
 //! Who gives way (`sched_yield`), or has made many calls in a row, may wait in a loop for what another one does, so
-//! all others come first.
+//! all others come first. Naps of a runtime's own end when everybody else is still (`lookout`).
 //!
 //! Not covered: threads of a C library that makes no call at their beginning work beside who has started them, until
 //! their first one. A thread that waits for another one in a loop without any call is taken for one that hangs.

@@ -1,4 +1,4 @@
-//! Naps: sleeps, and waits that end after some time.
+//! Naps: sleeps, and waits that end after some time (`timeout` says which of them).
 //!
 //! A sleep is a fair yield. Its end is a step: *at any time*, once an operation, for a nap that is
 //! shorter than [`JITTER_NS`] or [`JITTERS_OF_A_LEASE`]; after that only when something that the thread has looked at since its last
@@ -65,6 +65,8 @@ pub(super) struct Nap {
     pub(super) gives_up: bool,
     /// The wait, other than a sleep, has an end.
     pub(super) timed: bool,
+    /// It is a wait for something else that is over at any time, as a sleep is.
+    pub(super) rests: bool,
     /// For how long the thread has polled, found everything as it was and left it so, in nanoseconds.
     pub(super) idle_ns: u64,
     /// What it has changed itself since its last nap.
@@ -191,7 +193,7 @@ impl Arena<'_> {
         let shown_ns = shown_ns.max(nap.clock_ns);
         nap.shows_ns = if absolute { 0 } else { shown_ns.saturating_add(nanoseconds) };
         nap.count += 1;
-        nap.woken = false;
+        (nap.woken, nap.rests) = (false, false);
         nap.woken_by.clear();
         if nap.count == 1 || nap.operation != operation {
             nap.operation = operation;
@@ -263,8 +265,8 @@ impl Arena<'_> {
             Call::Futex { .. } => self.threads[index].nap.timed && !self.may_wake(index),
             Call::Wait(wait) => {
                 let at_wires = !self.wires_of(self.threads[index].process, wait).is_empty();
-                let over = wait.is_a_look() || self.may_wake(index);
-                !(at_wires && (over || self.has_come(index, wait)))
+                let over = wait.is_a_look() || self.threads[index].nap.timed && self.may_wake(index);
+                !(over || at_wires && self.has_come(index, wait))
             }
             Call::Socket(call) => {
                 self.has_no_message(self.threads[index].process, call) && !self.may_wake(index)
@@ -297,8 +299,10 @@ impl Arena<'_> {
         let mut woke: SmallVec<[Access; 2]> = smallvec![];
         for other in 0..self.threads.len() {
             let thread = &self.threads[other];
-            let asleep = matches!(&thread.state, State::AtGate(Pending { call: Call::Sleep { .. }, .. }));
-            if other == index || !asleep || thread.nap.left > 0 || thread.nap.length_ns() > self.jitter_ns {
+            let State::AtGate(Pending { call, .. }) = &thread.state else { continue };
+            let asleep = matches!(call, Call::Sleep { .. }) || thread.nap.rests;
+            let is_long = thread.nap.length_ns() > thread.nap.jitter_ns;
+            if other == index || !asleep || thread.nap.left > 0 || is_long {
                 continue;
             }
             let changed = footprint

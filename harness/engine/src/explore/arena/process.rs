@@ -10,6 +10,7 @@ use super::descriptors::Descriptors;
 use super::dial::Dial;
 use super::family::{Birth, Origin};
 use super::held::Held;
+use super::lookout::Runtime;
 use super::nursery::{Offspring, Patience};
 use super::tree::Inode;
 use super::{Arena, ArenaError, State};
@@ -127,6 +128,8 @@ pub(super) struct Process {
     /// It was let execute a program, which closes these descriptors, and has not been seen since.
     pub executes: Option<Vec<i32>>,
     pub has_ended: bool,
+    /// The runtime of its program.
+    pub runtime: Runtime,
     /// It has begun to play its part since the last execution ended.
     pub plays: bool,
     /// It has played its part before, and lives on.
@@ -290,6 +293,7 @@ impl Arena<'_> {
             origin: None,
             executes: None,
             has_ended: false,
+            runtime: Runtime::default(),
             plays: false,
             has_played: false,
             looked_at: None,

@@ -19,6 +19,8 @@ pub(super) enum State {
     AtGate(Pending),
     /// Somewhere in user space, on its way to the gate.
     Running,
+    /// In a nap that is the runtime's own.
+    Napping(Notification),
     /// It stands still until the process that it has started has memory of its own.
     Lending,
     /// Ended.
@@ -71,11 +73,11 @@ impl Arena<'_> {
             Call::Socket(call) => {
                 !self.has_no_message(thread.process, call) || thread.nap.timed && self.may_wake(index)
             }
-            // Any other is let go on as soon as that is there.
+            // Any other is let go on as soon as that is there, if its time is not over before.
             Call::Wait(wait) => {
                 let at_wires = !self.wires_of(thread.process, wait).is_empty();
                 let over = wait.is_a_look() || thread.nap.timed && self.may_wake(index);
-                at_wires && (over || self.has_come(index, wait))
+                over || at_wires && self.has_come(index, wait)
             }
             call if !self.gates.is_empty() && pending.half.is_none() => {
                 match self.writes_to(thread.process, call) {
@@ -100,7 +102,7 @@ impl Arena<'_> {
         let thread = &self.threads[index];
         let process = &self.processes[thread.process];
         match &thread.state {
-            State::Parked(_) | State::Gone => true,
+            State::Parked(_) | State::Napping(_) | State::Gone => true,
             // Who drives a program has threads that wait for orders.
             State::AtGate(Pending { call: Call::Futex { .. }, .. }) => {
                 self.drives(process.client) && process.is_root() && process.line_of(thread.id).is_none()

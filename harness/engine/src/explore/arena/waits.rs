@@ -7,7 +7,7 @@ use super::futex::FUTEX_COMMANDS;
 use super::perform::{self, Effect, Ending};
 use super::thread::Thread;
 use super::tree::Inode;
-use super::{Arena, ArenaError, Pending, State};
+use super::{Arena, ArenaError, Pending, State, timeout};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
 use crate::explore::gate::{Answer, Call, LockKind, LockRequest, Notification, Span, Target, Wait};
 use crate::explore::system::Waiting;
@@ -24,6 +24,10 @@ impl Arena<'_> {
         match call {
             Call::Futex { address, operation, value, timeout, .. } => {
                 self.futex(index, notification, [address, timeout], operation, value)
+            }
+            Call::Sleep { nanoseconds, .. } if self.is_of_runtime(index, &notification, nanoseconds) => {
+                self.threads[index].state = State::Napping(notification);
+                Ok(())
             }
             Call::Sleep { nanoseconds, absolute, clock } => {
                 self.lie_down(index, clock, nanoseconds, absolute);
@@ -119,6 +123,8 @@ impl Arena<'_> {
         self.threads[index].nap.timed = wait.timeout().is_some();
         if at_wires {
             self.wait_as_for_an_answer(index);
+        } else {
+            self.rest(index, &wait);
         }
         self.threads[index].nap.asked_at = Some(self.stirs);
         self.threads[index].state =
@@ -159,13 +165,15 @@ impl Arena<'_> {
         let mut potential = SmallVec::new();
         match call {
             Call::Wait(wait) => {
-                let until_ns = self.threads[index].nap.until_ns;
-                let at_wires = !self.wires_of(self.threads[index].process, wait).is_empty();
-                if !at_wires || !self.may_wake(index) {
+                let late_ns = if self.threads[index].nap.rests { timeout::LATE_NS } else { 0 };
+                let until_ns = self.threads[index].nap.until_ns.saturating_add(late_ns);
+                if !self.may_wake(index) {
                     self.pause_others(process, until_ns, &mut footprint, &mut potential);
                 }
                 let nap = &mut self.threads[index].nap;
-                if at_wires {
+                if nap.woken {
+                    footprint.push(Access { object: nap.object(id.0), mode: Mode::Acquire });
+                } else {
                     nap.left = nap.left.saturating_sub(1);
                 }
                 nap.seen.clear();

@@ -33,6 +33,8 @@ pub struct Notification {
     pub number: i64,
     /// Its arguments.
     pub arguments: [u64; 6],
+    /// Where the caller goes on.
+    pub instruction: u64,
     /// Whether the call was made through this architecture's own interface.
     pub native: bool,
 }
@@ -101,13 +103,14 @@ impl Listener {
                 _ => ReceiveError::Failed(error),
             });
         }
-        let seccomp_data { nr, arch, args, .. } = notification.data;
+        let seccomp_data { nr, arch, args, instruction_pointer } = notification.data;
         let native = if cfg!(target_arch = "x86_64") { 0xc000_003e } else { 0xc000_00b7 };
         Ok(Notification {
             id: notification.id,
             tid: notification.pid,
             number: nr.into(),
             arguments: args,
+            instruction: instruction_pointer,
             native: arch == native && nr & 0x4000_0000 == 0,
         })
     }

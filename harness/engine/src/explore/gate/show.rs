@@ -120,8 +120,17 @@ impl fmt::Display for Shown<'_> {
             Call::Spawn { .. } => write!(out, "fork"),
             Call::Execute => write!(out, "exec"),
             Call::Wait(Wait::Child { .. }) => write!(out, "wait for a child"),
-            Call::Wait(Wait::Signal { .. }) => write!(out, "wait for a signal"),
-            Call::Wait(Wait::Events { .. }) => write!(out, "wait for a pipe or socket"),
+            Call::Wait(Wait::Events { sources, timeout: Some(limit), .. }) if sources.is_empty() => {
+                write!(out, "sleep for {:?}", std::time::Duration::from_nanos(*limit))
+            }
+            Call::Wait(wait @ (Wait::Signal { .. } | Wait::Events { .. })) => {
+                let signal = matches!(wait, Wait::Signal { .. });
+                write!(out, "wait for {}", if signal { "a signal" } else { "a pipe or socket" })?;
+                match wait.timeout() {
+                    Some(limit) => write!(out, ", at most {:?}", std::time::Duration::from_nanos(limit)),
+                    None => Ok(()),
+                }
+            }
             Call::Socket(call) => match &call.act {
                 SocketAct::Bind { at: Some(at) } => write!(out, "bind({})", name(at)),
                 SocketAct::Bind { at: None } => write!(out, "bind"),
