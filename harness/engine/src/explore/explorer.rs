@@ -206,7 +206,12 @@ impl Course {
                 };
                 stand.arena.ordain(&self.fates);
                 stand.arena.reuse_workers(reuses);
-                stand.search(&mut self.round, ledger, Deadlines::until(end, effort), surroundings)
+                let deadlines = Deadlines::until(end, effort);
+                let mut reach = stand.search(&mut self.round, ledger, deadlines, surroundings)?;
+                if self.operations >= most {
+                    reach.doubt = reach.doubt.or_else(|| stand.arena.missed_pause().map(str::to_owned));
+                }
+                Ok(reach)
             });
             if self.round.remembers {
                 // Once more, with processes of its own for every execution.

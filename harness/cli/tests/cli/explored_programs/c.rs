@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{finds, place_with, verifies};
+use super::{cell, explore_with, finds, place_with, replay, verifies};
 use crate::command::Place;
 
 fn place() -> Place {
@@ -34,6 +34,8 @@ fn locks_in_c_that_are_none_have_two_holders() {
     for (strategy, call) in [
         ("excl-looked", "access(active.lock)"),
         ("excl-same", "sleep for 10ms"),
+        // The second sleep is no repetition of the first one: the lock was removed in between.
+        ("excl-same-later", "sleep for 10ms"),
         ("link-renamed", "rename(active.lock."),
         ("fcntl-reopened", "close(active.lock)"),
         ("ofd-shared", "active.lock"),
@@ -70,4 +72,37 @@ fn names_that_are_made_of_chance_are_the_same_in_every_execution() {
 fn clocks_go_on_from_whoever_did_something_to_whoever_sees_it() {
     // A program that finds time going back fails, and so does its operation.
     verifies(&place(), "clocks.toml", "clocks", "mutual-exclusion");
+}
+
+#[test]
+fn nobody_gets_a_lock_in_c_whose_holder_lives() {
+    let place = place();
+    for strategy in ["excl", "flock", "excl-dead"] {
+        let run = explore_with(&place, "held.toml", strategy, &["--budget", "120s"]);
+        let cell = cell(&run, strategy, "mutual-exclusion");
+        assert_eq!(cell["verdict"], "verified", "{cell}");
+    }
+    // Who waits is not told apart from who takes what it finds: see `worlds`.
+    finds(&place, "held.toml", "excl-same", "mutual-exclusion", "two-holders");
+}
+
+#[test]
+fn who_is_suspended_with_a_lock_in_c_loses_it_to_who_waits_until_it_is_old() {
+    let place = place();
+    let explore = |strategy: &str| {
+        let same = ["--engine", "explore", "--seed", "1", "--shards", "1", "--budget", "60s"];
+        let asked = ["run", "paused.toml", "--strategy", strategy, "--hazard", "pause"];
+        let finished = place.run(&[&asked[..], &same].concat());
+        assert_eq!(place.left_behind(), Vec::<String>::new());
+        (finished.code(), place.run_json())
+    };
+    let (_, run) = explore("mkdir-old-waits");
+    replay(&place, "paused.toml", cell(&run, "mkdir-old-waits", "mutual-exclusion"), "two-holders");
+    let (code, run) = explore("flock");
+    assert_eq!(cell(&run, "flock", "mutual-exclusion")["verdict"], "verified", "{code}");
+    // Nobody waits, so no time passes; what it makes of an old lock is not known, and that is said.
+    let (code, run) = explore("mkdir-old");
+    let cell = cell(&run, "mkdir-old", "mutual-exclusion");
+    assert_eq!(cell["verdict"], "inconclusive", "{code}");
+    assert!(cell["scope"]["limit"].as_str().is_some_and(|why| why.contains("nobody waited")), "{cell}");
 }

@@ -54,6 +54,14 @@ fn scripts_that_lock_nothing_a_file_that_goes_or_too_late_lose_lines() {
     }
 }
 
+#[test]
+fn two_versions_of_a_script_that_lock_in_two_ways_lose_lines_of_each_other() {
+    let place = place();
+    finds(&place, "mixed.toml", "new", "no-lost-updates", "lost-update");
+    // Both of them are the old one.
+    verifies(&place, "mixed.toml", "old", "no-lost-updates");
+}
+
 /// Two lines of the program, one of a process that it starts, and one that goes elsewhere.
 const LOUD: &str = r#"
 name       = "loud-lock"

@@ -6,10 +6,12 @@
  *   excl               open(O_CREAT|O_EXCL)
  *   excl-looked        looks whether it is there, then open(O_CREAT)
  *   excl-same          who finds the same lock after ten milliseconds as before takes it for one of a dead holder
+ *   excl-same-later    removes it likewise, and comes back for it after ten milliseconds more
  *   excl-dead          the number of the holder is in it, and the lock of a dead one is removed
  *   excl-dead-guarded  it is removed under a lock by flock on another file
  *   mkdir              mkdir(2)
  *   mkdir-old          a directory that is older than ten seconds is removed
+ *   mkdir-old-waits    one that is older than two seconds, at which it looks six times, a second apart
  *   link               link(2) of a file of one's own to the name of the lock; its count of links tells
  *   link-renamed       looks whether it is there, then takes rename(2) for link(2), which replaces what is there
  *   rename             rename(2) of a directory of one's own, with a file in it, to the name of the lock, which
@@ -98,7 +100,23 @@ static int create_or_take(const char *path)
     poll(NULL, 0, 10);
     if (stat(path, &found) == 0 && found.st_ino == before.st_ino)
         unlink(path);
+    if (is("excl-same-later"))
+        poll(NULL, 0, 10);
     return create(path, 1);
+}
+
+static int wait_for_directory(const char *path)
+{
+    struct stat found;
+    for (int look = 0; look < 6; look++) {
+        if (mkdir(path, 0755) == 0)
+            return 0;
+        if (stat(path, &found) == 0 && found.st_mtime + 2 < time(NULL))
+            rmdir(path);
+        else
+            sleep(1);
+    }
+    return EEXIST;
 }
 
 static int make_directory(const char *path)
@@ -177,10 +195,12 @@ static int acquire(const char *path)
         return access(path, F_OK) == 0 ? EBUSY : create(path, 0);
     if (is("excl"))
         return create(path, 1);
-    if (is("excl-same"))
+    if (is("excl-same") || is("excl-same-later"))
         return create_or_take(path);
     if (is("excl-dead") || is("excl-dead-guarded"))
         return create_or_inherit(path);
+    if (is("mkdir-old-waits"))
+        return wait_for_directory(path);
     if (is("mkdir") || is("mkdir-old"))
         return make_directory(path);
     if (is("link") || is("link-renamed"))
@@ -204,7 +224,7 @@ static int release(const char *path)
         snprintf(inside, sizeof inside, "%s/holder", path);
         unlink(inside);
     }
-    int gone = is("mkdir") || is("mkdir-old") || is("rename") ? rmdir(path) : unlink(path);
+    int gone = strncmp(way, "mkdir", 5) == 0 || is("rename") ? rmdir(path) : unlink(path);
     return gone == 0 ? 0 : errno;
 }
 

@@ -109,6 +109,7 @@ impl Arena<'_> {
         let Ok(shows_ns) = own.memory.read_u64(address) else { return };
         if shows_ns > showed_ns {
             own.dial.showed_ns = Some(shows_ns);
+            self.time.looked_at |= !own.is_root();
             self.shows(client, shows_ns - READERS);
         }
     }

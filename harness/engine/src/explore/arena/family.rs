@@ -156,10 +156,13 @@ impl Arena<'_> {
         if known.is_none()
             && let Some(starter) = self.starter_of(process)
         {
-            let Nap { count, operation, left, seen, .. } = &self.threads[starter].nap;
-            let (naps, operation, left, seen) = (*count, *operation, *left, seen.clone());
+            let Thread { id, steps, nap, .. } = &self.threads[starter];
+            let Nap { count: naps, operation, left, after_changes, .. } = *nap;
+            let begins_after_change = nap.changed.remain(*id, *steps);
+            let seen = nap.seen.clone();
             let nap = &mut self.threads[index].nap;
-            (nap.count, nap.operation, nap.left, nap.seen) = (naps, operation, left, seen);
+            (nap.count, nap.operation, nap.left, nap.after_changes) = (naps, operation, left, after_changes);
+            (nap.begins_after_change, nap.seen) = (begins_after_change, seen);
             if let Some(origin) = &mut self.processes[process].origin {
                 origin.naps = naps;
             }
@@ -187,12 +190,17 @@ impl Arena<'_> {
             // How far it came is asked of it still.
             let over = Nap::at(self.threads[index].nap.clock_ns);
             let child = std::mem::replace(&mut self.threads[index].nap, over);
-            let nap = &mut self.threads[starter].nap;
+            let Thread { steps, nap, .. } = &mut self.threads[starter];
             let lay_down = child.count > origin.naps;
+            if lay_down {
+                nap.changed.begin(*steps);
+            }
             if lay_down && (nap.count == 0 || child.operation > nap.operation) {
                 (nap.count, nap.operation, nap.left) = (child.count, child.operation, child.left);
+                nap.after_changes = child.after_changes;
             } else if lay_down && child.operation == nap.operation {
                 nap.left = nap.left.min(child.left);
+                nap.after_changes = nap.after_changes.max(child.after_changes);
             }
             for object in child.seen {
                 if !nap.seen.contains(&object) {

@@ -23,6 +23,10 @@
 //! changing anything, as between two rounds of polling, would only be a shorter pause: it goes on
 //! after somebody has changed something, until more time passes, and when nobody else can go on.
 //!
+//! Where nobody waits, no time passes, and a pause has no effect. To who never looks at a clock that is all one; of
+//! programs that do, what they would make of a lock that is older than it may be is not known then, and
+//! [`Arena::missed_pause`] says so.
+//!
 //! Not covered: a kill at another page boundary of a write of more than two pages than that at which
 //! it is divided.
 
@@ -150,6 +154,15 @@ impl Arena<'_> {
         self.fates.iter().filter_map(|fate| Some((fate.victim, fate.struck?)))
     }
 
+    /// Why it is not known what a pause does, though every execution was run.
+    pub fn missed_pause(&self) -> Option<&'static str> {
+        let pauses = self.fates.iter().any(|fate| fate.kind == FateKind::Pause);
+        (pauses && self.time.looked_at && !self.time.passed_in_pause).then_some(
+            "nobody waited while another one could have been suspended, so no time has passed in a pause, and what the \
+             program makes of the time that it looks at is not known (hint: a client that waits for the lock lets time pass)",
+        )
+    }
+
     pub(super) fn has_fates(&self) -> bool {
         !self.fates.is_empty()
     }
@@ -265,6 +278,7 @@ impl Arena<'_> {
                 let length = self.specification.plan.scenario.stress.pause;
                 self.fates[at].until_ns = since_ns.saturating_add(length.as_nanos() as u64);
                 self.fates[at].progress = Progress::Under;
+                self.time.passed_in_pause = true;
                 self.note_fate(ThreadId(victim as u16 * THREADS_OF_A_CLIENT), Act::Pause);
             }
         }

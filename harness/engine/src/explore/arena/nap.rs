@@ -1,8 +1,8 @@
 //! Naps: sleeps, and waits that end after some time (`timeout` says which of them).
 //!
 //! A sleep is a fair yield. Its end is a step: *at any time*, once an operation, for a nap that is
-//! shorter than [`JITTER_NS`] or [`JITTERS_OF_A_LEASE`]; after that only when something that the thread has looked at since its last
-//! nap has changed, since a round of polling that finds everything as it was before would only be
+//! shorter than [`JITTER_NS`] or [`JITTERS_OF_A_LEASE`], and [some more times](NAPS_AFTER_CHANGES) after the thread itself has
+//! changed something; after that only when something that the thread has looked at since its last nap has changed, since a round of polling that finds everything as it was before would only be
 //! repeated; and whenever nobody else can go on, the earliest first. So a client that polls for
 //! ever does not make the search endless, and one that waits for its time-out gets it at once. A longer
 //! nap ends in the last way alone: whoever could have gone on while it lasted, another thread of the same client
@@ -27,6 +27,8 @@ use crate::explore::system::ThreadId;
 
 /// Naps of one operation that may end at any time.
 const FREE_NAPS: u32 = 1;
+/// Further ones, each after a change: what comes next is no repetition of what was before.
+const NAPS_AFTER_CHANGES: u32 = 2;
 /// A longer one ends only when nobody else can go on: who could have gone on while it lasted would have
 /// been suspended, and that is another hazard.
 pub(super) const JITTER_NS: u64 = 500_000_000;
@@ -53,6 +55,10 @@ pub(super) struct Nap {
     pub(super) count: u32,
     /// Free naps that are left in this operation.
     pub(super) left: u32,
+    /// How many there were after changes.
+    pub(super) after_changes: u32,
+    /// Who has started this process had changed something since its own last nap.
+    pub(super) begins_after_change: bool,
     /// The operation that they are counted for.
     pub(super) operation: u32,
     /// What the thread has touched since its last nap.
@@ -127,7 +133,7 @@ impl Changes {
 
     /// Whether something of it is still changed, of a thread that has taken so many steps. What it has made itself
     /// is where its name is.
-    fn remain(&self, thread: ThreadId, steps: u32) -> bool {
+    pub(super) fn remain(&self, thread: ThreadId, steps: u32) -> bool {
         let made_itself =
             |inode: &Inode| (self.since..=steps).any(|step| *inode == Inode::made(thread.0, step));
         self.more || !self.locks.is_empty() || !self.names.is_empty() || !self.inodes.iter().all(made_itself)
@@ -198,8 +204,16 @@ impl Arena<'_> {
         if nap.count == 1 || nap.operation != operation {
             nap.operation = operation;
             nap.left = FREE_NAPS;
+            nap.after_changes = 0;
             nap.idle_ns = 0;
+        } else if (nap.stirs || nap.begins_after_change)
+            && nap.left == 0
+            && nap.after_changes < NAPS_AFTER_CHANGES
+        {
+            nap.left = 1;
+            nap.after_changes += 1;
         }
+        nap.begins_after_change = false;
     }
 
     /// Whether a nap, or a wait at a futex, may end now.

@@ -51,6 +51,10 @@ pub(super) struct VirtualTime {
     touched: SmallVec<[Inode; 2]>,
     /// Somebody has slept, or looked at a clock.
     moves: bool,
+    /// A program that clients drive has looked at a clock, in any execution.
+    pub looked_at: bool,
+    /// Time has passed while somebody was suspended, in any execution.
+    pub passed_in_pause: bool,
 }
 
 impl VirtualTime {
@@ -117,7 +121,9 @@ impl Arena<'_> {
         let client = self.client_index(thread);
         let nap = &mut self.threads[thread].nap;
         nap.clock_ns = nap.clock_ns.max(to_ns);
-        let shows_ns = if to_ns < nap.until_ns { 0 } else { nap.shows_ns };
+        // Who oversleeps sees that as well.
+        let shows_ns =
+            to_ns.checked_sub(nap.until_ns).map_or(0, |late_ns| nap.shows_ns.saturating_add(late_ns));
         self.shows(client, shows_ns.max(self.processes[client].shown_ns));
     }
 
@@ -138,6 +144,7 @@ impl Arena<'_> {
             self.read_dial(client);
             let now = self.next_reading(thread);
             self.shows(client, now);
+            self.time.looked_at |= !self.processes[self.threads[thread].process].is_root();
             now
         };
         match clock {
