@@ -9,7 +9,7 @@ use tearproof_core::plan::Plan;
 use tearproof_core::scenario::{Lifetime, LockBefore, Via};
 use tearproof_core::verdict::Findings;
 
-use super::arena::{Arena, ArenaError, Launch};
+use super::arena::{Arena, ArenaError, Launch, empty};
 use super::bench::Bench;
 use super::explorer::Replayed;
 use super::fates;
@@ -88,6 +88,10 @@ impl Stand<'_, '_> {
         let state = specification.context(EXECUTION, 0).dir;
         if state.exists() {
             std::fs::remove_dir_all(&state).map_err(failed("removing the state directory of a round"))?;
+        }
+        // There, too, the last execution of the round before may have left something.
+        if let Some(other) = &plan.other_dir {
+            empty(other).map_err(failed("emptying the directory on another file system"))?;
         }
         stage.make_world(EXECUTION).map_err(|error| ArenaError::Client(error.to_string()))?;
         let complaints = std::fs::File::options()

@@ -64,6 +64,7 @@ use wires::Wires;
 pub use deed::{Act, Deed};
 pub use fate::{FateKind, process_of};
 pub use process::Launch;
+pub(super) use snapshot::empty;
 
 /// Steps of one execution at most: more is a client that goes in circles.
 const STEPS_MAX: u64 = 20_000;

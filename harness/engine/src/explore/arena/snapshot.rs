@@ -138,7 +138,7 @@ impl Snapshot {
 }
 
 /// Removes everything in a directory.
-fn empty(directory: &Path) -> io::Result<()> {
+pub(in crate::explore) fn empty(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
