@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tearproof_core::plan::Plan;
 use tearproof_core::verdict::{Findings, StandardError, Step as Line};
 
-use super::arena::{Arena, ArenaError};
+use super::arena::{Arena, ArenaError, FateKind};
 use super::bench::Bench;
 use super::fates::{self, Fates};
 use super::ledger::Ledger;
@@ -43,6 +43,10 @@ const DEPTHS: &[u32] = &[2, 3, 3, 3];
 const SHARE_OF_WITNESSES: u32 = 4;
 /// Executions of clients that are not under control: more can still find something, and prove nothing.
 const UNCONTROLLED: u64 = 50;
+
+/// Why it is not known what a pause does, though every execution was run.
+const NO_TIME_PASSES: &str = "nobody waited while another one could have been suspended, so no time has passed in a pause, and what the \
+     program makes of the time that it looks at is not known (hint: a client that waits for the lock lets time pass)";
 
 /// Explores a plan until everything was seen or its time is over. What goes wrong on the way is part of the
 /// result.
@@ -85,6 +89,10 @@ struct Course {
     settled: bool,
     /// Whether workers say that they can play in many executions, once that is known, and are believed.
     reuses: Option<bool>,
+    /// A program of a client has looked at a clock, in any execution.
+    looks_at_clocks: bool,
+    /// Time has passed while a client was suspended, in any execution.
+    pauses: bool,
     /// What went wrong.
     problems: Vec<String>,
 }
@@ -115,6 +123,8 @@ impl Exploration {
             partial: None,
             settled: false,
             reuses: None,
+            looks_at_clocks: false,
+            pauses: false,
             problems: Vec::new(),
         };
         let courses = fates::of_plan(&plan, servers).into_iter().map(course).collect();
@@ -207,11 +217,9 @@ impl Course {
                 stand.arena.ordain(&self.fates);
                 stand.arena.reuse_workers(reuses);
                 let deadlines = Deadlines::until(end, effort);
-                let mut reach = stand.search(&mut self.round, ledger, deadlines, surroundings)?;
-                if self.operations >= most {
-                    reach.doubt = reach.doubt.or_else(|| stand.arena.missed_pause().map(str::to_owned));
-                }
-                Ok(reach)
+                let searched = stand.search(&mut self.round, ledger, deadlines, surroundings);
+                self.note_time(&stand.arena);
+                searched
             });
             if self.round.remembers {
                 // Once more, with processes of its own for every execution.
@@ -243,7 +251,9 @@ impl Course {
             let outcome = Stand::with(plan, root, surroundings, |stand, surroundings| {
                 stand.arena.ordain(&self.fates);
                 stand.arena.reuse_workers(self.reuses == Some(true));
-                stand.sample(ledger, end, surroundings)
+                let sampled = stand.sample(ledger, end, surroundings);
+                self.note_time(&stand.arena);
+                sampled
             });
             match outcome {
                 Ok(sampled) => self.reach.sampled(&sampled, most),
@@ -252,12 +262,23 @@ impl Course {
         }
     }
 
+    /// Notes whether clocks were looked at, and whether time has passed in a pause.
+    fn note_time(&mut self, arena: &Arena<'_>) {
+        let (looks, pauses) = arena.looks_and_pauses();
+        self.looks_at_clocks |= looks;
+        self.pauses |= pauses;
+    }
+
     /// How far it came.
     fn reached(self) -> Reach {
-        match self.partial {
+        let pauses = self.fates.iter().any(|&(kind, _)| kind == FateKind::Pause);
+        let misses = pauses && self.looks_at_clocks && !self.pauses;
+        let mut reach = match self.partial {
             Some(partial) => self.reach.followed_by(partial),
             None => self.reach,
-        }
+        };
+        reach.doubt = reach.doubt.or_else(|| misses.then(|| NO_TIME_PASSES.to_owned()));
+        reach
     }
 }
 

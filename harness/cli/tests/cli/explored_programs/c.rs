@@ -89,13 +89,14 @@ fn nobody_gets_a_lock_in_c_whose_holder_lives() {
 #[test]
 fn who_is_suspended_with_a_lock_in_c_loses_it_to_who_waits_until_it_is_old() {
     let place = place();
-    let explore = |strategy: &str| {
+    let explore_one = |definition: &str, strategy: &str| {
         let same = ["--engine", "explore", "--seed", "1", "--shards", "1", "--budget", "60s"];
-        let asked = ["run", "paused.toml", "--strategy", strategy, "--hazard", "pause"];
+        let asked = ["run", definition, "--strategy", strategy, "--hazard", "pause"];
         let finished = place.run(&[&asked[..], &same].concat());
         assert_eq!(place.left_behind(), Vec::<String>::new());
         (finished.code(), place.run_json())
     };
+    let explore = |strategy: &str| explore_one("paused.toml", strategy);
     let (_, run) = explore("mkdir-old-waits");
     replay(&place, "paused.toml", cell(&run, "mkdir-old-waits", "mutual-exclusion"), "two-holders");
     let (code, run) = explore("flock");
@@ -105,4 +106,9 @@ fn who_is_suspended_with_a_lock_in_c_loses_it_to_who_waits_until_it_is_old() {
     let cell = cell(&run, "mkdir-old", "mutual-exclusion");
     assert_eq!(cell["verdict"], "inconclusive", "{code}");
     assert!(cell["scope"]["limit"].as_str().is_some_and(|why| why.contains("nobody waited")), "{cell}");
+    // Of the one who waits that is not known either; and he is not the only one.
+    let (_, run) = explore_one("paused-roles.toml", "mkdir-old");
+    let cell = super::cell(&run, "mkdir-old", "mutual-exclusion");
+    let told = replay(&place, "paused-roles.toml", cell, "two-holders");
+    assert!(told.contains("suspended"), "{told}");
 }

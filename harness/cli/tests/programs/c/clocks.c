@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -57,6 +58,23 @@ static void *look_as_thread(void *nothing)
     return nothing;
 }
 
+static long long up(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return in_ns(time);
+}
+
+/* A sleep is as long as was asked, whoever looks at a clock meanwhile. */
+static void *sleep_as_thread(void *nothing)
+{
+    long long before = up();
+    usleep(2000);
+    if (up() < before + 2000000)
+        _exit(4);
+    return nothing;
+}
+
 int main(int count, char **words)
 {
     char stamp[4096], text[32] = "";
@@ -78,6 +96,22 @@ int main(int count, char **words)
     look();
     if (pthread_create(&thread, NULL, look_as_thread, NULL) || pthread_join(thread, NULL))
         return 3;
+    if (pthread_create(&thread, NULL, sleep_as_thread, NULL))
+        return 3;
+    for (int often = 0; often < 1000; often++)
+        goes_on(&last_up, up());
+    if (access(stamp, F_OK) || pthread_join(thread, NULL))
+        return 3;
+    look();
+    /* This one has the memory of its parent until it is another program. */
+    char *words_of_it[] = { "true", NULL };
+    pid_t other;
+    if (posix_spawnp(&other, "true", NULL, NULL, words_of_it, environ))
+        return 3;
+    look();
+    if (waitpid(other, &status, 0) != other)
+        return 3;
+    look();
     pid_t child = fork();
     if (child == 0) {
         look();

@@ -8,6 +8,7 @@
 //! A process that borrows its parent's memory reads the dial of its parent. The thread of a runtime that looks after the others has a clock of its own.
 
 use super::Arena;
+use super::process::Process;
 use super::thread::Thread;
 use super::time::{EPOCH_NS, READERS, UPTIME_NS};
 use crate::explore::gate::Face;
@@ -44,9 +45,17 @@ impl Dial {
 }
 
 impl Arena<'_> {
+    /// Whose dial a process reads: its parent's, as long as it has its memory.
+    fn holder_of_dial(&self, process: usize) -> usize {
+        match self.processes[process] {
+            Process { borrows_memory: true, parent: Some(parent), .. } => self.holder_of_dial(parent),
+            _ => process,
+        }
+    }
+
     /// What a thread's next reading of a clock shows, beyond where all clocks begin.
     pub(super) fn next_reading(&self, thread: usize) -> u64 {
-        let process = self.threads[thread].process;
+        let process = self.holder_of_dial(self.threads[thread].process);
         let shown_ns = self.processes[self.processes[process].client].shown_ns;
         let now_ns = self.threads[thread].nap.clock_ns.max(shown_ns);
         (now_ns / READERS + 1) * READERS + process as u64 % READERS
@@ -54,11 +63,8 @@ impl Arena<'_> {
 
     /// Has the dial of a thread's process show its time: the thread is about to go on.
     pub(super) fn set_dial(&mut self, thread: usize) {
-        let process = self.threads[thread].process;
+        let process = self.holder_of_dial(self.threads[thread].process);
         let Dial { address: Some(address), showed_ns } = self.processes[process].dial else { return };
-        if self.processes[process].borrows_memory {
-            return;
-        }
         let client = self.processes[process].client;
         if self.is_lookout(thread) {
             self.read_dial(client);
@@ -70,6 +76,9 @@ impl Arena<'_> {
             return;
         }
         self.read_dial(client);
+        if !same {
+            self.look_at_dial(process);
+        }
         let shows_ns = self.next_reading(thread);
         let own = &mut self.processes[process];
         if own.dial.showed_ns != Some(shows_ns) {
@@ -102,13 +111,20 @@ impl Arena<'_> {
 
     /// Looks how far a client's family has read the dial that was set last.
     pub(super) fn read_dial(&mut self, client: usize) {
-        let Some(process) = self.processes[client].reads else { return };
+        if let Some(process) = self.processes[client].reads {
+            self.look_at_dial(process);
+        }
+    }
+
+    /// Looks how far a process's dial was read.
+    fn look_at_dial(&mut self, process: usize) {
         let own = &mut self.processes[process];
         let Dial { address: Some(address), showed_ns: Some(showed_ns) } = own.dial else { return };
         // Of who has ended it is not known, nor does it matter.
         let Ok(shows_ns) = own.memory.read_u64(address) else { return };
         if shows_ns > showed_ns {
             own.dial.showed_ns = Some(shows_ns);
+            let client = own.client;
             self.time.looked_at |= !own.is_root();
             self.shows(client, shows_ns - READERS);
         }

@@ -8,7 +8,7 @@ use super::dial::{Dial, FACE};
 use super::lookout::Runtime;
 use super::thread::State;
 use super::{Arena, ArenaError};
-use crate::explore::gate::{Answer, ClientMemory, Notification, silence_vdso};
+use crate::explore::gate::{Answer, Auxiliary, ClientMemory, Notification, silence_vdso};
 
 impl Arena<'_> {
     /// The descriptors of a process that lead into the state directory and do not outlive an `exec`.
@@ -47,8 +47,9 @@ impl Arena<'_> {
         let pid = self.processes[process].pid();
         let failed = || ArenaError::environment(format!("following process {pid} into another program"));
         let memory = ClientMemory::open(pid).map_err(failed())?;
-        let dial = silence_vdso(pid, &memory, Some(FACE)).map_err(failed())?;
-        self.tell_chance_of_start(index, &memory).map_err(failed())?;
+        let told = Auxiliary::of(pid).map_err(failed())?;
+        let dial = silence_vdso(&told, &memory, Some(FACE)).map_err(failed())?;
+        self.tell_chance_of_start(index, &told, &memory).map_err(failed())?;
         let own = &mut self.processes[process];
         own.memory = memory;
         own.dial = Dial::at(dial);

@@ -25,7 +25,7 @@
 //!
 //! Where nobody waits, no time passes, and a pause has no effect. To who never looks at a clock that is all one; of
 //! programs that do, what they would make of a lock that is older than it may be is not known then, and
-//! [`Arena::missed_pause`] says so.
+//! the verdict says so.
 //!
 //! Not covered: a kill at another page boundary of a write of more than two pages than that at which
 //! it is divided.
@@ -154,13 +154,10 @@ impl Arena<'_> {
         self.fates.iter().filter_map(|fate| Some((fate.victim, fate.struck?)))
     }
 
-    /// Why it is not known what a pause does, though every execution was run.
-    pub fn missed_pause(&self) -> Option<&'static str> {
-        let pauses = self.fates.iter().any(|fate| fate.kind == FateKind::Pause);
-        (pauses && self.time.looked_at && !self.time.passed_in_pause).then_some(
-            "nobody waited while another one could have been suspended, so no time has passed in a pause, and what the \
-             program makes of the time that it looks at is not known (hint: a client that waits for the lock lets time pass)",
-        )
+    /// Whether a program that clients drive has looked at a clock, in any execution; and whether time has passed
+    /// while somebody was suspended.
+    pub const fn looks_and_pauses(&self) -> (bool, bool) {
+        (self.time.looked_at, self.time.passed_in_pause)
     }
 
     pub(super) fn has_fates(&self) -> bool {

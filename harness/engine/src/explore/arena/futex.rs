@@ -50,7 +50,7 @@ impl Arena<'_> {
                     _ => libc::CLOCK_REALTIME,
                 };
                 let absolute = command == libc::FUTEX_WAIT_BITSET;
-                self.lie_down(index, clock, until.unwrap_or(0), absolute);
+                self.lie_down(index, clock, until, absolute);
                 // Who looks after others has nothing to do before somebody calls.
                 self.threads[index].nap.timed = until.is_some() && !self.is_lookout(index);
                 self.threads[index].state = State::AtGate(Pending { notification, call, half: None });

@@ -78,6 +78,8 @@ impl Arena<'_> {
                     thread.state = State::Gone;
                 }
             }
+            // Who lent it its memory runs on since then.
+            self.give_back_memory(process);
         }
         let is_newborn = self.known(client, notification.tid).is_none() && executed.is_none();
         self.processes[client].held.push(Held { notification, is_newborn });

@@ -21,7 +21,7 @@ use super::perform::{Effect, Ending};
 use super::tree::digest;
 use super::{Arena, ArenaError, Pending, State};
 use crate::explore::access::{Access, Footprint, Mode};
-use crate::explore::gate::{Answer, At, Call, ClientMemory, Notification, Span, auxiliary_value};
+use crate::explore::gate::{Answer, At, Auxiliary, Call, ClientMemory, Notification, Span};
 
 /// The process id that the first client sees. No kernel gives numbers above 2^22.
 const FIRST_PID: i32 = 5_000_001;
@@ -205,6 +205,7 @@ impl Arena<'_> {
     pub(super) fn tell_chance_of_start(
         &mut self,
         index: usize,
+        told: &Auxiliary,
         memory: &ClientMemory,
     ) -> std::io::Result<()> {
         let is_ready = self.keeps_worker(self.client_index(index));
@@ -214,9 +215,7 @@ impl Arena<'_> {
         if !is_ready {
             thread.drawn_when_ready = thread.drawn;
         }
-        let Some(address) = auxiliary_value(self.processes[thread.process].pid(), AT_RANDOM)? else {
-            return Ok(());
-        };
+        let Some(address) = told.value(AT_RANDOM) else { return Ok(()) };
         let half = |number: u32| digest(&("start", thread.id.0, thread.drawn, number)).to_ne_bytes();
         memory.write(address, &[half(0), half(1)].concat())
     }

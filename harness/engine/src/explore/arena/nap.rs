@@ -37,6 +37,8 @@ pub(super) const JITTER_NS: u64 = 500_000_000;
 pub(super) const JITTERS_OF_A_LEASE: u64 = 8;
 /// But not shorter than the longest naps of who polls for a lock.
 pub(super) const LONGEST_POLL_NS: u64 = 2_000_000;
+/// No nap is over later: some hundred and forty years, which clocks can still show.
+const LATEST_NS: u64 = 1 << 62;
 /// Who merely polls oversleeps by this much at most.
 const LATE_NS: u64 = 20_000_000;
 
@@ -173,8 +175,9 @@ impl Nap {
 }
 
 impl Arena<'_> {
-    /// A thread lies down.
-    pub(super) fn lie_down(&mut self, index: usize, clock: i32, nanoseconds: u64, absolute: bool) {
+    /// A thread lies down for so long, or until then; for ever, if it has no limit.
+    pub(super) fn lie_down(&mut self, index: usize, clock: i32, limit: Option<u64>, absolute: bool) {
+        let nanoseconds = limit.unwrap_or(0);
         let client = self.client_index(index);
         self.read_dial(client);
         let shown_ns = self.processes[client].shown_ns;
@@ -195,9 +198,10 @@ impl Arena<'_> {
         } else {
             nap.clock_ns.saturating_add(nanoseconds)
         };
+        nap.until_ns = nap.until_ns.min(LATEST_NS);
         // Whoever looks at a clock before and after finds that it has slept for so long.
         let shown_ns = shown_ns.max(nap.clock_ns);
-        nap.shows_ns = if absolute { 0 } else { shown_ns.saturating_add(nanoseconds) };
+        nap.shows_ns = if absolute { 0 } else { shown_ns.saturating_add(nanoseconds).min(LATEST_NS) };
         nap.count += 1;
         (nap.woken, nap.rests) = (false, false);
         nap.woken_by.clear();
@@ -206,14 +210,15 @@ impl Arena<'_> {
             nap.left = FREE_NAPS;
             nap.after_changes = 0;
             nap.idle_ns = 0;
-        } else if (nap.stirs || nap.begins_after_change)
+        } else if limit.is_some()
+            && (nap.stirs || nap.begins_after_change)
             && nap.left == 0
             && nap.after_changes < NAPS_AFTER_CHANGES
         {
             nap.left = 1;
             nap.after_changes += 1;
         }
-        nap.begins_after_change = false;
+        nap.begins_after_change &= limit.is_none();
     }
 
     /// Whether a nap, or a wait at a futex, may end now.
@@ -314,14 +319,21 @@ impl Arena<'_> {
         for other in 0..self.threads.len() {
             let thread = &self.threads[other];
             let State::AtGate(Pending { call, .. }) = &thread.state else { continue };
-            let asleep = matches!(call, Call::Sleep { .. }) || thread.nap.rests;
+            let asleep = match call {
+                Call::Sleep { .. } => true,
+                Call::Wait(_) => thread.nap.rests,
+                _ => false,
+            };
             let is_long = thread.nap.length_ns() > thread.nap.jitter_ns;
             if other == index || !asleep || thread.nap.left > 0 || is_long {
                 continue;
             }
-            let changed = footprint
-                .iter()
-                .any(|access| access.mode.changes() && thread.nap.seen.contains(&access.object));
+            // Which thread of a process looks, and which one waits, is its own affair.
+            let looked =
+                |by: &&Thread| by.id == thread.id || thread.nap.rests && by.process == thread.process;
+            let saw =
+                |object: &Object| self.threads.iter().filter(looked).any(|by| by.nap.seen.contains(object));
+            let changed = footprint.iter().any(|access| access.mode.changes() && saw(&access.object));
             if changed && !thread.nap.woken_by.contains(&index) {
                 // The first one makes the waking up possible; it is ordered with those that come after.
                 let mode = if thread.nap.woken { Mode::Read } else { Mode::Release };

@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use super::ArenaError;
 use super::dial::{Dial, FACE};
 use super::process::Launch;
-use crate::explore::gate::{ClientMemory, silence_vdso};
+use crate::explore::gate::{Auxiliary, ClientMemory, silence_vdso};
 use crate::worker::{Control, NurseryLine, Part};
 
 /// How often a process that is waited for on the same processor is let run, before time is given up.
@@ -61,7 +61,8 @@ impl Nursery {
         let scenario = &launch.specification.plan.scenario;
         let drives = |part: &Part| scenario.program(&part.strategy).is_some();
         let face = launch.specification.processes.iter().any(drives).then_some(FACE);
-        nursery.dial = Dial::at(silence_vdso(pid, &memory, face).map_err(failed())?);
+        let told = Auxiliary::of(pid).map_err(failed())?;
+        nursery.dial = Dial::at(silence_vdso(&told, &memory, face).map_err(failed())?);
         Ok(nursery)
     }
 

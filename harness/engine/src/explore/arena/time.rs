@@ -124,13 +124,14 @@ impl Arena<'_> {
         // Who oversleeps sees that as well.
         let shows_ns =
             to_ns.checked_sub(nap.until_ns).map_or(0, |late_ns| nap.shows_ns.saturating_add(late_ns));
-        self.shows(client, shows_ns.max(self.processes[client].shown_ns));
+        self.shows(client, shows_ns);
     }
 
     /// A client has been shown this time.
     pub(super) fn shows(&mut self, client: usize, shown_ns: u64) {
         self.time.moves = true;
-        self.processes[client].shown_ns = shown_ns;
+        let own = &mut self.processes[client];
+        own.shown_ns = own.shown_ns.max(shown_ns);
     }
 
     /// What a clock shows to a thread that asks for it by a call.

@@ -58,14 +58,5 @@ impl Arena<'_> {
         if !own.waits_for_itself(wait) {
             self.wait_as_for_an_answer(index);
         }
-        let mut seen = std::mem::take(&mut self.threads[index].nap.seen);
-        for thread in self.threads.iter().filter(|thread| thread.process == process) {
-            for object in &thread.nap.seen {
-                if !seen.contains(object) {
-                    seen.push(*object);
-                }
-            }
-        }
-        self.threads[index].nap.seen = seen;
     }
 }

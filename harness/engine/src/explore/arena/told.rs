@@ -31,7 +31,8 @@ impl Told {
             }
         }
         text.truncate(length);
-        String::from_utf8(text).map(Self).map_err(io::Error::other)
+        // A name may be cut in the middle of a letter.
+        Ok(Self(String::from_utf8_lossy(&text).into_owned()))
     }
 
     fn value(&self, name: &str) -> Option<&str> {

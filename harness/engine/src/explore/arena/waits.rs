@@ -30,7 +30,7 @@ impl Arena<'_> {
                 Ok(())
             }
             Call::Sleep { nanoseconds, absolute, clock } => {
-                self.lie_down(index, clock, nanoseconds, absolute);
+                self.lie_down(index, clock, Some(nanoseconds), absolute);
                 self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
                 Ok(())
             }
@@ -119,7 +119,7 @@ impl Arena<'_> {
         if !at_wires && (wait.is_a_look() || self.has_come(index, &wait)) {
             return self.stir(index, &notification);
         }
-        self.lie_down(index, libc::CLOCK_MONOTONIC, wait.timeout().unwrap_or(0), false);
+        self.lie_down(index, libc::CLOCK_MONOTONIC, wait.timeout(), false);
         self.threads[index].nap.timed = wait.timeout().is_some();
         if at_wires {
             self.wait_as_for_an_answer(index);
@@ -170,7 +170,8 @@ impl Arena<'_> {
                 if !self.may_wake(index) {
                     self.pause_others(process, until_ns, &mut footprint, &mut potential);
                 }
-                let nap = &mut self.threads[index].nap;
+                let Thread { steps, nap, .. } = &mut self.threads[index];
+                nap.changed.begin(*steps);
                 if nap.woken {
                     footprint.push(Access { object: nap.object(id.0), mode: Mode::Acquire });
                 } else {
@@ -219,8 +220,10 @@ impl Arena<'_> {
                 if !self.may_wake(index) {
                     self.pause_others(process, until_ns, &mut footprint, &mut potential);
                 }
-                self.threads[index].nap.left = self.threads[index].nap.left.saturating_sub(1);
-                self.threads[index].nap.seen.clear();
+                let Thread { steps, nap, .. } = &mut self.threads[index];
+                nap.changed.begin(*steps);
+                nap.left = nap.left.saturating_sub(1);
+                nap.seen.clear();
                 self.advance(index, until_ns);
                 Ok(Effect {
                     footprint,

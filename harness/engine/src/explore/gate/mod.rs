@@ -33,5 +33,5 @@ pub use memory::ClientMemory;
 pub use show::Shown;
 pub use socket::{SocketAct, SocketCall};
 pub use uncommon::Uncommon;
-pub use vdso::{Face, auxiliary_value, silence_vdso};
+pub use vdso::{Auxiliary, Face, silence_vdso};
 pub use wait::{Form, Wait};

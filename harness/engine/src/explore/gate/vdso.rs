@@ -34,19 +34,24 @@ const LONGEST: usize = 16 << 10;
 const AT_EXECFN: u64 = 31;
 const PAGE: u64 = 4096;
 
-/// What a program was told of this when it began (`getauxval`).
-///
-/// # Errors
-/// When the process cannot be asked.
-pub fn auxiliary_value(pid: u32, wanted: u64) -> io::Result<Option<u64>> {
-    let vector = std::fs::read(format!("/proc/{pid}/auxv"))?;
-    let mut words = vector.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().expect("8 bytes")));
-    while let (Some(key), Some(value)) = (words.next(), words.next()) {
-        if key == wanted && value != 0 {
-            return Ok(Some(value));
-        }
+/// What the kernel has told a program when it began (`getauxval`).
+pub struct Auxiliary(Vec<u8>);
+
+impl Auxiliary {
+    /// That of a process.
+    ///
+    /// # Errors
+    /// When the process cannot be asked.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        std::fs::read(format!("/proc/{pid}/auxv")).map(Self)
     }
-    Ok(None)
+
+    /// One of its values.
+    pub fn value(&self, wanted: u64) -> Option<u64> {
+        let word = |word: &[u8]| u64::from_ne_bytes(word.try_into().expect("8 bytes"));
+        let pairs = self.0.chunks_exact(16).map(|pair| (word(&pair[..8]), word(&pair[8..])));
+        pairs.into_iter().find(|&(key, value)| key == wanted && value != 0).map(|(_, value)| value)
+    }
 }
 
 /// Makes the clocks of a process's vDSO show what its dial says, if it is to have one, or go through the gate. Returns
@@ -54,8 +59,8 @@ pub fn auxiliary_value(pid: u32, wanted: u64) -> io::Result<Option<u64>> {
 ///
 /// # Errors
 /// When its memory cannot be read or written.
-pub fn silence_vdso(pid: u32, memory: &ClientMemory, face: Option<Face>) -> io::Result<Option<u64>> {
-    let Some(base) = auxiliary_value(pid, AT_SYSINFO_EHDR)? else { return Ok(None) };
+pub fn silence_vdso(told: &Auxiliary, memory: &ClientMemory, face: Option<Face>) -> io::Result<Option<u64>> {
+    let Some(base) = told.value(AT_SYSINFO_EHDR) else { return Ok(None) };
     let mut bytes = Vec::new();
     while bytes.len() < LONGEST {
         let mut page = [0; 4096];
@@ -66,7 +71,7 @@ pub fn silence_vdso(pid: u32, memory: &ClientMemory, face: Option<Face>) -> io::
         bytes.extend_from_slice(&page);
     }
     let image = Image { bytes: &bytes };
-    let dial = if face.is_some() { place_of_dial(pid, memory)? } else { None };
+    let dial = face.and_then(|_| place_of_dial(told, memory));
     let mut reads = false;
     for Function { name, address, size } in image.functions().unwrap_or_default() {
         let Some(&(_, instead)) = FUNCTIONS.iter().find(|(function, _)| *function == name) else { continue };
@@ -79,16 +84,14 @@ pub fn silence_vdso(pid: u32, memory: &ClientMemory, face: Option<Face>) -> io::
 }
 
 /// The free bytes at the upper end of a process's first stack, where they are as expected.
-fn place_of_dial(pid: u32, memory: &ClientMemory) -> io::Result<Option<u64>> {
-    let Some(name) = auxiliary_value(pid, AT_EXECFN)? else { return Ok(None) };
+fn place_of_dial(told: &Auxiliary, memory: &ClientMemory) -> Option<u64> {
+    let name = told.value(AT_EXECFN)?;
     let mut text = Vec::new();
-    if memory.read_text(name, &mut text).is_err() {
-        return Ok(None);
-    }
+    memory.read_text(name, &mut text).ok()?;
     let place = name + text.len() as u64 + 1;
     let is_last = place % PAGE == PAGE - 8;
     let is_free = is_last && memory.read_u64(place).is_ok_and(|word| word == 0);
-    Ok(is_free.then_some(place))
+    is_free.then_some(place)
 }
 
 /// A function that a library exports.

@@ -59,7 +59,7 @@ impl Arena<'_> {
         let file = self.processes[process].descriptors.get(call.fd);
         let limit = file.filter(|_| !serves).and_then(|file| time_limit(&file.file));
         if matches!(call.act, SocketAct::Receive { .. } | SocketAct::Accept { .. }) {
-            self.lie_down(index, libc::CLOCK_MONOTONIC, limit.unwrap_or(0), false);
+            self.lie_down(index, libc::CLOCK_MONOTONIC, limit, false);
             self.threads[index].nap.timed = limit.is_some();
             self.wait_as_for_an_answer(index);
         }
