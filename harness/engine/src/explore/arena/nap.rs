@@ -1,7 +1,7 @@
 //! Naps: sleeps, and waits that end after some time (`timeout` says which of them).
 //!
 //! A sleep is a fair yield. Its end is a step: *at any time*, once an operation, for a nap that is
-//! shorter than [`JITTER_NS`] or [`JITTERS_OF_A_LEASE`], and [some more times](NAPS_AFTER_CHANGES) after the thread itself has
+//! shorter than [`JITTER_NS`] or [`JITTERS_OF_A_LEASE`], and [once more](NAPS_AFTER_CHANGES) after the thread itself has
 //! changed something; after that only when something that the thread has looked at since its last nap has changed, since a round of polling that finds everything as it was before would only be
 //! repeated; and whenever nobody else can go on, the earliest first. So a client that polls for
 //! ever does not make the search endless, and one that waits for its time-out gets it at once. A longer
@@ -27,8 +27,8 @@ use crate::explore::system::ThreadId;
 
 /// Naps of one operation that may end at any time.
 const FREE_NAPS: u32 = 1;
-/// Further ones, each after a change: what comes next is no repetition of what was before.
-const NAPS_AFTER_CHANGES: u32 = 2;
+/// Further ones, after a change: what comes next is no repetition of what was before.
+const NAPS_AFTER_CHANGES: u32 = 1;
 /// A longer one ends only when nobody else can go on: who could have gone on while it lasted would have
 /// been suspended, and that is another hazard.
 pub(super) const JITTER_NS: u64 = 500_000_000;
