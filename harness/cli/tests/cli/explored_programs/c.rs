@@ -78,7 +78,7 @@ fn clocks_go_on_from_whoever_did_something_to_whoever_sees_it() {
 fn nobody_gets_a_lock_in_c_whose_holder_lives() {
     let place = place();
     for strategy in ["excl", "flock", "excl-dead"] {
-        let run = explore_with(&place, "held.toml", strategy, &["--budget", "120s"]);
+        let run = explore_with(&place, "held.toml", strategy, &["--budget", "400s"]);
         let cell = cell(&run, strategy, "mutual-exclusion");
         assert_eq!(cell["verdict"], "verified", "{cell}");
     }

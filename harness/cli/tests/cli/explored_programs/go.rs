@@ -59,7 +59,7 @@ fn a_mutex_of_goroutines_is_none_among_processes() {
 fn whoever_can_come_to_a_call_comes_to_it_however_few_processors_there_are() {
     let place = place();
     for strategy in ["add-sweep", "add-sweep-1", "add-sweep-3"] {
-        let run = explore_with(&place, "sweep.toml", strategy, &["--budget", "120s"]);
+        let run = explore_with(&place, "sweep.toml", strategy, &["--budget", "400s"]);
         let cell = cell(&run, strategy, "no-lost-updates");
         assert_eq!(cell["verdict"], "verified", "{cell}");
         // All orders of three goroutines with two calls each: 6! / (2! 2! 2!).

@@ -96,13 +96,13 @@ fn explore_with(place: &Place, definition: &str, strategy: &str, more: &[&str]) 
 
 /// A way that is wrong: it shows this anomaly, and shows it again. Returns what the replay tells.
 fn finds(place: &Place, definition: &str, strategy: &str, guarantee: &str, anomaly: &str) -> String {
-    let run = explore_with(place, definition, strategy, &["--budget", "120s", "--fail-fast"]);
+    let run = explore_with(place, definition, strategy, &["--budget", "400s", "--fail-fast"]);
     replay(place, definition, cell(&run, strategy, guarantee), anomaly)
 }
 
 /// A way that is right: every execution was run, and there was more than one.
 fn verifies(place: &Place, definition: &str, strategy: &str, guarantee: &str) {
-    let run = explore_with(place, definition, strategy, &["--budget", "120s"]);
+    let run = explore_with(place, definition, strategy, &["--budget", "400s"]);
     let cell = cell(&run, strategy, guarantee);
     assert_eq!(cell["verdict"], "verified", "{cell}");
     assert_eq!(cell["scope"]["exhausted"], true, "{cell}");

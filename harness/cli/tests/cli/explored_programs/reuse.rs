@@ -10,7 +10,7 @@ fn a_worker_that_says_it_is_reusable_plays_in_many_executions() {
     let place = place();
     let definition = std::fs::read_to_string(place.path().join(DEFINITION)).expect("the definition");
     place.file(DEFINITION, &definition.replace("operations = 1", "operations = 2"));
-    let run = explore_with(&place, DEFINITION, "honest", &["--budget", "120s"]);
+    let run = explore_with(&place, DEFINITION, "honest", &["--budget", "400s"]);
     let cell = cell(&run, "honest", "no-lost-updates");
     assert_eq!(cell["verdict"], "verified", "{cell}");
     assert_eq!(cell["scope"]["exhausted"], true, "{cell}");
