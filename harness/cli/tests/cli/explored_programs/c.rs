@@ -112,3 +112,20 @@ fn who_is_suspended_with_a_lock_in_c_loses_it_to_who_waits_until_it_is_old() {
     let told = replay(&place, "paused-roles.toml", cell, "two-holders");
     assert!(told.contains("suspended"), "{told}");
 }
+
+#[test]
+fn who_is_killed_with_a_lock_in_c_leaves_a_file_and_no_lock_of_the_kernel() {
+    let place = place();
+    let same = ["--engine", "explore", "--seed", "1", "--shards", "1", "--budget", "400s"];
+    let finished = place.run(&[&["run", "killed.toml", "--hazard", "kill"][..], &same].concat());
+    assert_eq!(finished.code(), 0, "{}{}", finished.stdout(), finished.stderr());
+    assert_eq!(place.left_behind(), Vec::<String>::new());
+    let run = place.run_json();
+    for strategy in ["excl", "fcntl"] {
+        let cell = cell(&run, strategy, "mutual-exclusion");
+        assert_eq!(cell["verdict"], "verified", "{cell}");
+    }
+    assert_eq!(cell(&run, "fcntl", "progress")["verdict"], "verified");
+    let told = replay(&place, "killed.toml", cell(&run, "excl", "progress"), "stuck-lock");
+    assert!(told.contains("is killed (SIGKILL)"), "{told}");
+}
