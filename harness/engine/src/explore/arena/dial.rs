@@ -5,7 +5,10 @@
 //! thread goes on, the dial of its process is moved to where its time is, unless it is there. How far it was read is
 //! seen when a step is taken, and when another process of the family goes on.
 //!
-//! A process that borrows its parent's memory reads the dial of its parent. The thread of a runtime that looks after the others has a clock of its own.
+//! A process that borrows its parent's memory reads the dial of its parent. The thread of a runtime that looks after
+//! the others has a clock of its own.
+//!
+//! Not covered: who reads the clock in a loop until some time is over, and does nothing else, does not come to the gate.
 
 use super::Arena;
 use super::process::Process;

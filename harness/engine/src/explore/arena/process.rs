@@ -138,7 +138,8 @@ pub(super) struct Process {
     pub looked_at: Option<u64>,
     /// From which it reads the time.
     pub dial: Dial,
-    /// The process of the family whose dial was set last, if that was not for a lookout; of the client's own process.
+    /// The process of the family whose dial was set last, if that was not for a lookout; of the client's own
+    /// process.
     pub reads: Option<usize>,
     /// The latest time that the family was shown, in nanoseconds; of the client's own process.
     pub shown_ns: u64,
