@@ -15,6 +15,8 @@
 
 #![expect(unsafe_code, reason = "fork has no safe wrapper")]
 
+mod replacement;
+
 use std::fs::File;
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -26,14 +28,9 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
-use tearproof_core::claim::{Guarantee, Hazard};
-use tearproof_core::document::Format;
+use tearproof_core::claim::Guarantee;
 use tearproof_core::object::{Object, Operation};
-use tearproof_core::plan::Plan;
-use tearproof_core::scenario::{
-    Before, ClientRole, ExploreLimits, Lifetime, LockBefore, Program, ProgramForm, Require, Scenario,
-    StateBefore, StateFile, StressLimits, Via,
-};
+use tearproof_core::scenario::{Program, ProgramForm, StateBefore};
 use tearproof_core::strategy::{Client, ClientContext, Found, Strategy, StrategyError, StrategyInfo};
 use tearproof_core::verdict::Finding;
 use tearproof_engine::explore::gate::{Answer, Listener, install};
@@ -43,6 +40,8 @@ use tearproof_engine::process::{
 };
 use tearproof_engine::stress::Surroundings;
 use tearproof_engine::worker::{Strategies, worker_main};
+
+use replacement::{base, plan};
 
 /// Clients of which the last one reads.
 const CLIENTS: u32 = 3;
@@ -129,56 +128,6 @@ impl Strategies for Only {
     }
 }
 
-/// A file system in memory, where there is one.
-fn base() -> PathBuf {
-    let shm = PathBuf::from("/dev/shm");
-    if shm.is_dir() { shm } else { std::env::temp_dir() }
-}
-
-fn plan() -> Plan {
-    let role = |name: &str, count, operation| ClientRole {
-        role: name.to_owned(),
-        count,
-        threads: 1,
-        does: vec![(operation, 1)],
-        hold: Duration::ZERO,
-        lifetime: Lifetime::Session,
-        rate: None,
-        via: Via::File,
-        strategy: None,
-        operations: None,
-    };
-    let scenario = Scenario {
-        name: "replace".to_owned(),
-        summary: String::new(),
-        source: String::new(),
-        strategies: vec!["replace".to_owned()],
-        state: StateFile {
-            file: "state".to_owned(),
-            format: Format::Bytes,
-            object: Object::Register,
-            size: 256,
-            grow: 0,
-            opaque: false,
-        },
-        clients: vec![role("launcher", CLIENTS - 1, Operation::Write), role("dashboard", 1, Operation::Read)],
-        programs: Vec::new(),
-        before: Before { state: StateBefore::Absent, lock: LockBefore::None },
-        require: Require { guarantees: Vec::new(), hazards: Vec::new() },
-        stress: StressLimits::default(),
-        explore: ExploreLimits { operations: 1, ..ExploreLimits::default() },
-    };
-    Plan {
-        scenario,
-        strategy: "replace".to_owned(),
-        hazard: Hazard::Concurrency,
-        seed: 1,
-        budget: Duration::from_secs(3600),
-        base: base(),
-        other_dir: None,
-    }
-}
-
 /// This program once more, as somebody's own: executed for each operation.
 fn program() -> Program {
     let executable = std::env::current_exe().expect("this program").to_string_lossy().into_owned();
@@ -197,14 +146,15 @@ fn program() -> Program {
 /// How long this many executions take once the processes stand ready; extrapolated where there are
 /// no more.
 fn searched(reduction: Reduction, birth: Birth, executions: u64) -> Duration {
-    let mut plan = plan();
-    if birth == Birth::Executed {
-        plan.scenario.programs.push(program());
-        plan.strategy = program().name;
-        plan.scenario.strategies = vec![program().name];
-        // What a built-in strategy prepares itself.
-        plan.scenario.before.state = StateBefore::Text(String::from_utf8_lossy(DOCUMENT).into_owned());
-    }
+    let plan = match birth {
+        Birth::Executed => {
+            let program = program();
+            // What a built-in strategy prepares itself.
+            let document = StateBefore::Text(String::from_utf8_lossy(DOCUMENT).into_owned());
+            plan(&program.name.clone(), vec![program], document)
+        }
+        Birth::Persistent | Birth::Forked => plan("replace", Vec::new(), StateBefore::Absent),
+    };
     let executable = Executable::current().expect("this program");
     let root = StateRoot::create(&plan.base, &executable).expect("a state directory");
     let interrupt = Interrupt::default();
@@ -238,7 +188,7 @@ fn searched(reduction: Reduction, birth: Birth, executions: u64) -> Duration {
 /// The same, one of each class, with everything that a verdict takes: recordings collected, the
 /// auditor's look at the end, histories made of it; and a check that always says the same.
 fn judged(executions: u64) -> Duration {
-    let mut plan = plan();
+    let mut plan = plan("replace", Vec::new(), StateBefore::Absent);
     plan.scenario.explore.executions = executions.max(2);
     let executable = Executable::current().expect("this program");
     let root = StateRoot::create(&plan.base, &executable).expect("a state directory");

@@ -8,25 +8,24 @@
 //! Ratios are taken in one run, by turns, since machines are noisy. This binary is its own client process. An
 //! interpreter that is not there is not measured, and that is said.
 
+mod replacement;
+
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tearproof_core::claim::Hazard;
-use tearproof_core::document::Format;
-use tearproof_core::object::{Object, Operation};
+use tearproof_core::object::Operation;
 use tearproof_core::plan::Plan;
-use tearproof_core::scenario::{
-    Before, ClientRole, ExploreLimits, Lifetime, LockBefore, Program, ProgramForm, Require, Scenario,
-    StateBefore, StateFile, StressLimits, Via,
-};
+use tearproof_core::scenario::{Program, ProgramForm, StateBefore};
 use tearproof_core::strategy::Strategy;
 use tearproof_engine::explore::{Exercise, Reduction, every_execution};
 use tearproof_engine::process::{Executable, Interrupt, StateRoot, janitor_main, nest_main, nestling_main};
 use tearproof_engine::stress::Surroundings;
 use tearproof_engine::worker::{Strategies, worker_main};
+
+use replacement::base;
 
 const WORKER: &str = include_str!("../../../scenarios/adapters/worker.py");
 const PYTHON: &str = r#"
@@ -122,24 +121,7 @@ fn kinds() -> Vec<Kind> {
     kinds
 }
 
-fn base() -> PathBuf {
-    let shm = PathBuf::from("/dev/shm");
-    if shm.is_dir() { shm } else { std::env::temp_dir() }
-}
-
 fn plan(kind: &Kind, directory: &Path) -> Plan {
-    let role = |name: &str, count, operation| ClientRole {
-        role: name.to_owned(),
-        count,
-        threads: 1,
-        does: vec![(operation, 1)],
-        hold: Duration::ZERO,
-        lifetime: Lifetime::Session,
-        rate: None,
-        via: Via::File,
-        strategy: None,
-        operations: None,
-    };
     let program = Program {
         name: "program".to_owned(),
         form: ProgramForm::Worker { command: kind.command.clone() },
@@ -148,36 +130,7 @@ fn plan(kind: &Kind, directory: &Path) -> Plan {
         directory: directory.to_owned(),
         timeout: Duration::from_secs(10),
     };
-    let scenario = Scenario {
-        name: "replace".to_owned(),
-        summary: String::new(),
-        source: String::new(),
-        strategies: vec![program.name.clone()],
-        state: StateFile {
-            file: "state".to_owned(),
-            format: Format::Bytes,
-            object: Object::Register,
-            size: 256,
-            grow: 0,
-            opaque: false,
-        },
-        clients: vec![role("launcher", 2, Operation::Write), role("dashboard", 1, Operation::Read)],
-        programs: vec![program],
-        before: Before { state: StateBefore::Text(DOCUMENT.to_owned()), lock: LockBefore::None },
-        require: Require { guarantees: Vec::new(), hazards: Vec::new() },
-        stress: StressLimits::default(),
-        explore: ExploreLimits { operations: 1, ..ExploreLimits::default() },
-    };
-    let strategy = scenario.strategies[0].clone();
-    Plan {
-        scenario,
-        strategy,
-        hazard: Hazard::Concurrency,
-        seed: 1,
-        budget: Duration::from_secs(3600),
-        base: base(),
-        other_dir: None,
-    }
+    replacement::plan(&program.name.clone(), vec![program], StateBefore::Text(DOCUMENT.to_owned()))
 }
 
 /// How long an execution takes, in microseconds, once the processes stand ready: every schedule in turn.

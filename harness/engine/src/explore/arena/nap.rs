@@ -1,12 +1,12 @@
 //! Naps: sleeps, and waits that end after some time (`timeout` says which of them).
 //!
-//! A sleep is a fair yield. Its end is a step: *at any time*, once an operation, for a nap that is
-//! shorter than [`JITTER_NS`] or [`JITTERS_OF_A_LEASE`], and [once more](NAPS_AFTER_CHANGES) after the thread itself has
-//! changed something; after that only when something that the thread has looked at since its last nap has changed, since a round of polling that finds everything as it was before would only be
-//! repeated; and whenever nobody else can go on, the earliest first. So a client that polls for
-//! ever does not make the search endless, and one that waits for its time-out gets it at once. A longer
-//! nap ends in the last way alone: whoever could have gone on while it lasted, another thread of the same client
-//! as well, would have been suspended.
+//! A sleep is a fair yield. Its end is a step: *at any time*, once an operation, for a nap that is shorter than
+//! [`JITTER_NS`] or [`JITTERS_OF_A_LEASE`], and [once more](NAPS_AFTER_CHANGES) after the thread itself has changed
+//! something; after that only when something that the thread has looked at since its last nap has changed, since a
+//! round of polling that finds everything as it was before would only be repeated; and whenever nobody else can go
+//! on, the earliest first. So a client that polls for ever does not make the search endless, and one that waits for
+//! its time-out gets it at once. A longer nap ends in the last way alone: whoever could have gone on while it lasted,
+//! another thread of the same client as well, would have been suspended.
 //!
 //! Who has polled for some time, found everything as it was and left it so (a draft that is removed again
 //! leaves nothing) oversleeps: by half of that time, at most [`LATE_NS`], and not past the end of anybody's
