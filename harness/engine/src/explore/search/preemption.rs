@@ -2,12 +2,23 @@
 //! then all with one, and so on.
 //!
 //! A switch is a preemption when the thread that ran last could have gone on and did not give way
-//! of itself. There is no reduction in it: reducing and bounding together would lose executions
-//! (Coons, Musuvathi & McKinley, OOPSLA 2013).
+//! of itself. Sleep sets and the like would lose executions here, since the one that stands for others may
+//! take more preemptions than they do (Coons, Musuvathi & McKinley, OOPSLA 2013). But two prefixes of one class
+//! lead to the same state, so what follows the second one is not run again, unless it could go further with
+//! the preemptions that it has left (happens-before caching; Musuvathi & Qadeer, MSR-TR-2007-12). Mostly that is
+//! known beforehand: a step that was seen after the same past is going to be the same ([`Foresight`]).
 
-use super::super::system::{System, ThreadId};
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
+
+use super::super::access::{Footprint, ObjectKind};
+use super::super::system::{Step, System, ThreadId};
 use super::trace::Trace;
 use super::{Continue, Divergence, End, Limits, Searched};
+
+/// States that are remembered at most: 100 MB. Of more, what follows is run again.
+const SEEN_MAX: usize = 2_000_000;
 
 /// One point: who could go, the one that costs nothing first; which one is taken; what was spent
 /// before.
@@ -17,6 +28,8 @@ struct Point {
     /// Whether to take any but the first costs a preemption.
     costs: bool,
     spent: u32,
+    /// That of the prefix.
+    class: u64,
     signature: Option<u64>,
 }
 
@@ -24,10 +37,92 @@ impl Point {
     fn cost(&self, choice: usize) -> u32 {
         self.spent + u32::from(self.costs && choice > 0)
     }
+
+    /// Who goes on for nothing, if others do not.
+    fn favourite(&self) -> Option<ThreadId> {
+        self.choices.first().copied().filter(|_| self.costs)
+    }
+
+    /// Moves on to the first choice, from the one that is taken on, that is within the bound and may lead to something
+    /// new. The trace leads to this point. Returns whether there is one.
+    fn settle(&mut self, bound: u32, trace: &Trace, seen: &Seen, foresight: &Foresight) -> bool {
+        while self.taken < self.choices.len() && self.cost(self.taken) <= bound {
+            let thread = self.choices[self.taken];
+            let class = foresight.digest_of(trace, thread).map(|digest| self.class.wrapping_add(digest));
+            // Whether the thread can go on then is not known, but it was the same then.
+            let is_known = |class| seen.covers(class, Some(thread), self.cost(self.taken));
+            if !class.is_some_and(is_known) {
+                return true;
+            }
+            self.taken += 1;
+        }
+        false
+    }
 }
 
-/// Runs every schedule with exactly `bound` preemptions, and shows each execution to the observer.
-/// Those with fewer are the business of smaller bounds.
+/// The states from which everything was run, by the class of the prefixes that lead there: whom it costs nothing
+/// to have go on, if others cost something, and how many preemptions had been spent.
+#[derive(Default)]
+struct Seen(HashMap<u64, SmallVec<[(Option<ThreadId>, u32); 2]>>);
+
+impl Seen {
+    /// Whether all that can follow was run, or is going to be, from the same state, with as many preemptions left for
+    /// each choice.
+    fn covers(&self, class: u64, favourite: Option<ThreadId>, spent: u32) -> bool {
+        let covers = |&(other, earlier): &(Option<ThreadId>, u32)| {
+            earlier + u32::from(other.is_some() && other != favourite) <= spent
+        };
+        self.0.get(&class).is_some_and(|earlier| earlier.iter().any(covers))
+    }
+
+    fn insert(&mut self, point: &Point) {
+        if self.0.len() < SEEN_MAX {
+            self.0.entry(point.class).or_default().push((point.favourite(), point.spent));
+        }
+    }
+}
+
+/// What steps came to, by thread and its step before: with the same past a step is the same.
+#[derive(Default)]
+struct Foresight(HashMap<(ThreadId, u64), Vec<Foreseen>>);
+
+struct Foreseen {
+    footprint: Footprint,
+    /// The sum of the digests of what happened before it.
+    past: u64,
+    digest: u64,
+}
+
+impl Foresight {
+    /// Takes note of the last step of a trace. What a step does that gives way, or that is taken because others
+    /// cannot go on, depends on more than what it touches; so does the end of a pause.
+    fn learn(&mut self, trace: &Trace) {
+        let Some(last) = trace.len().checked_sub(1) else { return };
+        let Step { thread, footprint, yields, follows, .. } = &trace.events()[last].step;
+        let kills = || footprint.iter().any(|access| access.object.kind == ObjectKind::Liveness);
+        if *yields || !follows.is_empty() || (thread.is_reluctant() && !kills()) {
+            return;
+        }
+        let before = trace.previous_of(last).map_or(0, |previous| trace.digest(previous));
+        let known = self.0.entry((*thread, before)).or_default();
+        let digest = trace.digest(last);
+        let past = trace.sum_up_to(last).wrapping_sub(digest);
+        if known.iter().all(|known| known.past != past) {
+            known.push(Foreseen { footprint: footprint.clone(), past, digest });
+        }
+    }
+
+    /// The digest of the next step of a thread, if it is known.
+    fn digest_of(&self, trace: &Trace, thread: ThreadId) -> Option<u64> {
+        let before = trace.last_of(thread).map_or(0, |last| trace.digest(last));
+        let known = self.0.get(&(thread, before))?;
+        let fits = |known: &&Foreseen| trace.sum_before(thread, &known.footprint) == known.past;
+        known.iter().find(fits).map(|known| known.digest)
+    }
+}
+
+/// Runs an execution of each class that has one with exactly `bound` preemptions and none with fewer, and shows
+/// it to the observer; it may show some of those with fewer again, which are the business of smaller bounds.
 ///
 /// # Errors
 /// What the system or the observer says.
@@ -41,17 +136,27 @@ pub fn search<S: System>(
     let mut trace = Trace::default();
     let mut searched = Searched { executions: 0, redundant: 0, infeasible: 0, end: End::Exhausted };
     let mut enabled = Vec::new();
+    let (mut seen, mut foresight) = (Seen::default(), Foresight::default());
     loop {
         system.begin()?;
         trace.clear();
-        loop {
+        // Whether nobody has come to where it is.
+        let is_new = loop {
             system.enabled(&mut enabled)?;
             let depth = trace.len();
             if depth == points.len() {
-                if enabled.is_empty() {
-                    break;
+                let mut point = point(&enabled, &trace, points.last());
+                let is_new = !seen.covers(point.class, point.favourite(), point.spent);
+                if is_new {
+                    seen.insert(&point);
                 }
-                points.push(point(&enabled, &trace, points.last()));
+                if enabled.is_empty() || !is_new {
+                    break is_new;
+                }
+                if !point.settle(bound, &trace, &seen, &foresight) {
+                    break false;
+                }
+                points.push(point);
             }
             let point = &mut points[depth];
             let thread = point.choices[point.taken];
@@ -64,11 +169,13 @@ pub fn search<S: System>(
                 searched.end = End::Diverged(Divergence { after: depth, thread, disabled: false });
                 return Ok(searched);
             }
-            point.signature = Some(step.signature);
             trace.push(step);
-        }
+            if point.signature.replace(trace.events()[depth].step.signature).is_none() {
+                foresight.learn(&trace);
+            }
+        };
         let spent = points.last().map_or(0, |point| point.cost(point.taken));
-        if spent == bound {
+        if is_new && spent == bound {
             searched.executions += 1;
             if observe(system, &trace)? == Continue::Stop {
                 searched.end = End::Stopped;
@@ -77,13 +184,14 @@ pub fn search<S: System>(
         } else {
             searched.redundant += 1;
         }
-        while let Some(point) = points.last_mut() {
+        while let Some(mut point) = points.pop() {
+            trace.truncate(points.len());
             point.signature = None;
             point.taken += 1;
-            if point.taken < point.choices.len() && point.cost(point.taken) <= bound {
+            if point.settle(bound, &trace, &seen, &foresight) {
+                points.push(point);
                 break;
             }
-            points.pop();
         }
         if points.is_empty() {
             return Ok(searched);
@@ -98,6 +206,10 @@ pub fn search<S: System>(
 fn point(enabled: &[ThreadId], trace: &Trace, before: Option<&Point>) -> Point {
     let spent = before.map_or(0, |before| before.cost(before.taken));
     let last = trace.events().last();
+    let class = match (before, trace.len().checked_sub(1)) {
+        (Some(before), Some(last)) => before.class.wrapping_add(trace.digest(last)),
+        _ => 0,
+    };
     let goes_on = last.map(|event| event.step.thread).filter(|thread| enabled.contains(thread));
     let yielded = last.is_some_and(|event| event.step.yields);
     let mut choices = enabled.to_vec();
@@ -109,5 +221,5 @@ fn point(enabled: &[ThreadId], trace: &Trace, before: Option<&Point>) -> Point {
             choices.insert(0, thread);
         }
     }
-    Point { choices, taken: 0, costs: goes_on.is_some() && !yielded, spent, signature: None }
+    Point { choices, taken: 0, costs: goes_on.is_some() && !yielded, spent, class, signature: None }
 }

@@ -28,6 +28,7 @@ pub struct Event {
     number: u16,
     clock: Clock,
     mask: u64,
+    digest: u64,
     /// The index of the thread's event before this one.
     previous: Option<usize>,
     races: Races,
@@ -126,7 +127,8 @@ impl Trace {
         let races = self.races_among(&conflicting, past, &step.footprint, waits_by_state);
         self.conflicting = conflicting;
         self.last[place] = Some(self.events.len());
-        self.events.push(Event { step, place, number: clock[place], clock, mask, previous, races });
+        let digest = digest(&step, &clock, &self.threads);
+        self.events.push(Event { step, place, number: clock[place], clock, mask, digest, previous, races });
     }
 
     /// Whether one step happened before another, or is the same.
@@ -247,25 +249,48 @@ impl Trace {
 
     /// A number that two executions share if, but for collisions, they are of one class.
     pub fn class(&self) -> u64 {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        // Each step by itself, with its past; their sum does not depend on their order.
-        let digest = |event: &Event| {
-            let mut hasher = DefaultHasher::new();
-            event.step.thread.hash(&mut hasher);
-            event.step.signature.hash(&mut hasher);
-            let mut past: SmallVec<[(ThreadId, u16); 8]> = self
-                .threads
-                .iter()
-                .copied()
-                .zip(event.clock.iter().copied())
-                .filter(|(_, n)| *n > 0)
-                .collect();
-            past.sort_unstable();
-            past.hash(&mut hasher);
-            hasher.finish()
-        };
-        self.events.iter().fold(0, |sum, event| sum.wrapping_add(digest(event)))
+        self.sum_of(|_| true)
     }
+
+    /// A number for a step and all that happened before it. The sum of these numbers does not depend on the order of
+    /// the steps: it is that of the class.
+    pub(super) fn digest(&self, index: usize) -> u64 {
+        self.events[index].digest
+    }
+
+    /// The sum of the numbers of the steps that happened before this one, and of its own.
+    pub(super) fn sum_up_to(&self, index: usize) -> u64 {
+        self.sum_of(|event| covers(&self.events[index].clock, event))
+    }
+
+    /// The sum of the numbers of the steps that would have happened before the next step of a thread, if that had this
+    /// footprint.
+    pub(super) fn sum_before(&self, thread: ThreadId, footprint: &[Access]) -> u64 {
+        let mut past = self.last_of(thread).map_or_else(Clock::new, |last| self.events[last].clock.clone());
+        let mut conflicting = Vec::new();
+        self.conflicts_with(&past, mask_of(footprint), footprint, &mut conflicting);
+        for index in conflicting {
+            join(&mut past, &self.events[index].clock);
+        }
+        self.sum_of(|event| covers(&past, event))
+    }
+
+    fn sum_of(&self, chosen: impl Fn(&Event) -> bool) -> u64 {
+        let numbers = self.events.iter().filter(|event| chosen(event)).map(|event| event.digest);
+        numbers.fold(0, u64::wrapping_add)
+    }
+}
+
+/// A number for a step with this clock, in which the threads have these places.
+fn digest(step: &Step, clock: &Clock, threads: &[ThreadId]) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    // Threads come to their places in the order in which they take their first steps.
+    let clock = threads.iter().zip(clock).filter(|(_, count)| **count > 0);
+    let mut past: SmallVec<[(ThreadId, u16); 8]> = clock.map(|(thread, count)| (*thread, *count)).collect();
+    past.sort_unstable();
+    let mut hasher = DefaultHasher::new();
+    (step.thread, step.signature, past).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A bit for each object that is touched. Objects may share a bit.

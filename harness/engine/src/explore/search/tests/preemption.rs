@@ -1,38 +1,107 @@
 //! Bounds on preemptions, against the preemptions of every schedule.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use proptest::prelude::*;
 
-use super::super::{Continue, Limits, preemption};
-use super::compare::by_force;
-use super::random::{locking, programs};
-use super::toy::{Op, Toy};
+use super::super::super::system::System;
+use super::super::{Continue, End, Limits, Trace, brute, preemption, schedule};
+use super::random::{everything, locking, programs};
+use super::toy::{Op, Outcome, Program, Toy};
+
+fn searched(programs: &[Program], bound: u32) -> (u64, BTreeMap<u64, Outcome>) {
+    let mut classes = BTreeMap::new();
+    let mut toy = Toy::new(programs.to_vec());
+    let Ok(searched) = preemption::search(&mut toy, bound, Limits::NONE, |toy, trace| {
+        classes.insert(trace.class(), toy.outcome());
+        Ok(Continue::Yes)
+    });
+    assert_eq!(searched.end, End::Exhausted);
+    (searched.executions, classes)
+}
+
+/// How many preemptions the execution has.
+fn preemptions(programs: &[Program], trace: &Trace) -> u32 {
+    let mut toy = Toy::new(programs.to_vec());
+    let Ok(()) = toy.begin();
+    let (mut enabled, mut yields) = (Vec::new(), Vec::new());
+    for event in trace.events() {
+        let mut now = Vec::new();
+        let Ok(()) = toy.enabled(&mut now);
+        enabled.push(now);
+        let Ok(step) = toy.step(event.step.thread);
+        yields.push(step.yields);
+    }
+    schedule::preemptions(&trace.schedule(), &enabled, &yields)
+}
+
+/// Every class, what comes of it, and how many preemptions it takes.
+fn by_force(programs: &[Program]) -> BTreeMap<u64, (u32, Outcome)> {
+    let mut classes: BTreeMap<u64, (u32, Outcome)> = BTreeMap::new();
+    let Ok(all) = brute::search(&mut Toy::new(programs.to_vec()), Limits::NONE, |toy, trace| {
+        let spent = preemptions(programs, trace);
+        let class = classes.entry(trace.class()).or_insert_with(|| (spent, toy.outcome()));
+        class.0 = class.0.min(spent);
+        Ok(Continue::Yes)
+    });
+    assert_eq!(all.end, End::Exhausted);
+    classes
+}
+
+/// Every bound shows the classes that take as many preemptions, and none that takes more.
+fn compare(programs: &[Program]) -> Result<(), TestCaseError> {
+    let all = by_force(programs);
+    let mut shown = BTreeSet::new();
+    for bound in 0..15 {
+        let (executions, classes) = searched(programs, bound);
+        prop_assert!(executions as usize <= all.len(), "{executions} of {} classes", all.len());
+        for (class, outcome) in classes {
+            prop_assert!(all.get(&class).is_some_and(|(least, known)| *least <= bound && *known == outcome));
+            shown.insert(class);
+        }
+        let within = |(_, (least, _)): &(&u64, &(u32, Outcome))| *least <= bound;
+        let wanted: BTreeSet<u64> = all.iter().filter(within).map(|(class, _)| *class).collect();
+        prop_assert_eq!(&shown, &wanted, "with {} preemptions", bound);
+    }
+    Ok(())
+}
 
 #[test]
-fn schedules_are_counted_by_their_preemptions() {
-    let count = |bound| {
-        let mut toy = Toy::new(vec![vec![Op::Store(0); 2], vec![Op::Store(0); 2]]);
-        let Ok(searched) = preemption::search(&mut toy, bound, Limits::NONE, |_, _| Ok(Continue::Yes));
-        searched.executions
-    };
+fn classes_are_counted_by_their_preemptions() {
+    let count = |bound| searched(&[vec![Op::Store(0); 2], vec![Op::Store(0); 2]], bound).0;
     // aabb bbaa | abba baab | abab baba: none, one, two.
     assert_eq!([count(0), count(1), count(2), count(3)], [2, 2, 2, 0]);
 }
 
+#[test]
+fn what_follows_equal_states_is_run_once() {
+    // Each has a place of its own, so in whatever order they write they come to the same.
+    let programs: Vec<Program> = (0..3).map(|thread| vec![Op::Store(thread); 3]).collect();
+    let schedules = |bound| {
+        let mut count = 0;
+        let Ok(_) = brute::search(&mut Toy::new(programs.clone()), Limits::NONE, |_, trace| {
+            count += u64::from(preemptions(&programs, trace) <= bound);
+            Ok(Continue::Yes)
+        });
+        count
+    };
+    let runs = |bound| {
+        let Ok(searched) =
+            preemption::search(&mut Toy::new(programs.clone()), bound, Limits::NONE, |_, _| Ok(Continue::Yes));
+        searched.executions + searched.redundant
+    };
+    assert_eq!([schedules(0), schedules(1), schedules(2)], [6, 42, 192]);
+    assert_eq!([runs(0), runs(1), runs(2)], [6, 24, 36]);
+}
+
 proptest! {
     #[test]
-    fn all_bounds_together_are_every_schedule(programs in programs(locking())) {
-        let all = by_force(&mut Toy::new(programs.clone()));
-        let mut outcomes = std::collections::BTreeSet::new();
-        let mut executions = 0;
-        for bound in 0..15 {
-            let mut toy = Toy::new(programs.clone());
-            let Ok(searched) = preemption::search(&mut toy, bound, Limits::NONE, |toy, _| {
-                outcomes.insert(toy.outcome());
-                Ok(Continue::Yes)
-            });
-            executions += searched.executions;
-        }
-        prop_assert_eq!(executions, all.searched.executions);
-        prop_assert_eq!(outcomes, all.outcomes);
+    fn every_bound_shows_the_classes_that_take_so_many_preemptions(programs in programs(locking())) {
+        compare(&programs)?;
+    }
+
+    #[test]
+    fn also_where_steps_give_way_and_names_lead_elsewhere(programs in programs(everything())) {
+        compare(&programs)?;
     }
 }

@@ -42,7 +42,7 @@ pub fn locking() -> BoxedStrategy<Op> {
     .boxed()
 }
 
-fn everything() -> BoxedStrategy<Op> {
+pub fn everything() -> BoxedStrategy<Op> {
     prop_oneof![3 => locking(), 2 => pointing(), 1 => (0_u8..2).prop_map(Op::Poll)].boxed()
 }
 
