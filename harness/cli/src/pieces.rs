@@ -106,10 +106,18 @@ struct Open<'p> {
     exploration: Mutex<Option<Exploration>>,
 }
 
+impl Open<'_> {
+    /// Whether more time would bring little before the last pass.
+    fn is_hopeless(&self) -> bool {
+        let exploration = self.exploration.lock().expect("one shard has it at a time");
+        exploration.as_ref().is_some_and(Exploration::is_hopeless)
+    }
+}
+
 /// How often explorations that are not done are taken up again.
 const PASSES: u32 = 4;
 /// What is to hold has so many times the time of what is wrong on purpose, after the first pass.
-const WEIGHT_OF_WHAT_IS_TO_HOLD: u32 = 5;
+const WEIGHT_OF_WHAT_IS_TO_HOLD: u32 = 6;
 /// What the search for short witnesses may take in any case.
 const LEAST_FOR_WITNESSES: Duration = Duration::from_millis(200);
 
@@ -215,11 +223,19 @@ impl<'a> Workshop<'a> {
         let passes = if pieces.len() <= self.shards { 1 } else { PASSES };
         for left in (1..=passes).rev() {
             let effort = if left == 1 { Effort::Last } else { Effort::First };
-            let time = budget.saturating_sub(begun.elapsed()) / left;
             let weight = |open: &Open<'_>| self.weight(open.piece, left == passes);
-            let clock = Mutex::new(Clock::start(time, open.iter().map(weight).sum()));
+            let weights: u32 = open.iter().map(weight).sum();
+            // What is left alone in this pass has its part later.
+            let gains = |open: &&Open<'_>| effort == Effort::Last || !open.is_hopeless();
+            let gaining: u32 = open.iter().filter(gains).map(weight).sum();
+            let time = budget.saturating_sub(begun.elapsed()) / left;
+            let time = time.mul_f64(f64::from(gaining) / f64::from(weights.max(1)));
+            let clock = Mutex::new(Clock::start(time, gaining));
             let at_once = self.shards.min(open.len()).max(1) as u32;
             let done = in_shards(self.shards, &open, stop, |shard, open| {
+                if !gains(&open) {
+                    return None;
+                }
                 let mut clock = clock.lock().expect("nobody panics while telling the time");
                 let share = clock.next_share(at_once, weight(open));
                 drop(clock);
@@ -250,7 +266,8 @@ impl<'a> Workshop<'a> {
     /// How much of the time a plan has in a pass, beside others. What is wrong on purpose has mostly been seen to
     /// be in the first one, and what else it may claim is of less interest than what is to hold.
     fn weight(&self, piece: &Piece, is_first: bool) -> u32 {
-        if is_first || self.schedule.entries[piece.entry].broken { 1 } else { WEIGHT_OF_WHAT_IS_TO_HOLD }
+        let least = is_first || self.schedule.entries[piece.entry].broken;
+        if least { 1 } else { WEIGHT_OF_WHAT_IS_TO_HOLD }
     }
 
     /// Explores a plan for so long. What came of it, if it is done.

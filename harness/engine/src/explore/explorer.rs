@@ -2,10 +2,10 @@
 //!
 //! The search deepens: first one operation of each client, then two, up to the plan's number, so
 //! that what breaks with few operations is found with few. In each round every class of executions
-//! is run (`dpor`) until nothing is left or the limit is reached; in the second case all
-//! schedules within a bound on preemptions are run, bound after bound, and the verdict names the
-//! last bound that was exhausted. Of what is beyond that, schedules are drawn at random (`pct`), with
-//! all operations, and the verdict says what they may have missed.
+//! is run (`dpor`) until nothing is left or the limit is reached; in the second case those that take
+//! no more preemptions than a bound are run, bound after bound, and the verdict names the
+//! last bound that was exhausted; so are those with more operations then. Of what is beyond that, schedules are
+//! drawn at random (`pct`), with all operations, and the verdict says what they may have missed.
 //!
 //! An exploration can be left when its time is over, and taken up again where it was, so that plans share
 //! out the time that they have together.
@@ -36,11 +36,17 @@ use crate::worker::{PartKind, Strategies};
 
 /// Bounds on preemptions that are tried when a search without bound is too much.
 pub(super) const BOUND_MAX: u32 = 3;
+/// The same, of rounds after which there are more.
+const BOUND_BEFORE_MORE_OPERATIONS: u32 = 1;
 
 /// Depths of the bugs that schedules are drawn for, in turn. The deeper, the more it takes.
 const DEPTHS: &[u32] = &[2, 3, 3, 3];
 /// The part of a plan's time that is spent on short witnesses at most, once something was found.
 const SHARE_OF_WITNESSES: u32 = 4;
+/// A search that would take so many times the executions that it has had, after so many, is not gone on with before
+/// there is nothing else to be done: others can use the time.
+const HOPELESS: f64 = 20.0;
+const EXECUTIONS_UNTIL_HOPELESS: u64 = 64;
 /// Executions of clients that are not under control: more can still find something, and prove nothing.
 const UNCONTROLLED: u64 = 50;
 
@@ -110,6 +116,14 @@ struct Round {
     executions: u64,
 }
 
+impl Round {
+    /// Whether much more time than there was until now would not bring the search to its end.
+    fn is_hopeless(&self) -> bool {
+        let executions = self.search.executions();
+        executions >= EXECUTIONS_UNTIL_HOPELESS && self.search.expected() > HOPELESS * executions as f64
+    }
+}
+
 impl Exploration {
     /// That of a plan, at its beginning.
     pub fn of(plan: &Plan, strategies: &dyn Strategies) -> Self {
@@ -135,6 +149,11 @@ impl Exploration {
     /// Whether more time would bring nothing more.
     pub fn is_settled(&self) -> bool {
         self.enough || self.courses.iter().all(|course| course.settled)
+    }
+
+    /// Whether more time would bring little before [`Effort::Last`].
+    pub fn is_hopeless(&self) -> bool {
+        self.courses.iter().all(|course| course.settled || course.round.is_hopeless())
     }
 
     /// Explores for so long.
@@ -205,8 +224,12 @@ impl Course {
         ledger: &mut Ledger,
     ) {
         let most = plan.scenario.explore.operations;
+        // Something is left that was not looked at.
         let mut rest = false;
-        while !self.settled && !rest {
+        if effort == Effort::First && self.round.is_hopeless() {
+            return;
+        }
+        while !self.settled {
             ledger.turn_page();
             let mut round = plan.clone();
             round.scenario.explore.operations = self.operations;
@@ -217,8 +240,10 @@ impl Course {
                 };
                 stand.arena.ordain(&self.fates);
                 stand.arena.reuse_workers(reuses);
-                let deadlines = Deadlines::until(end, effort);
-                let searched = stand.search(&mut self.round, ledger, deadlines, surroundings);
+                // What is too much with few operations is too much with more.
+                let hopeless = rest || self.round.is_hopeless();
+                let deadlines = Deadlines::until(end, effort, hopeless);
+                let searched = stand.search(&mut self.round, most, ledger, deadlines, surroundings);
                 self.note_time(&stand.arena);
                 searched
             });
@@ -235,15 +260,16 @@ impl Course {
             self.round.executions += ledger.executions();
             let reached = Reach { operations: self.operations, executions: self.round.executions, ..reached };
             let enough = reached.is_over() || is_enough(ledger, surroundings);
-            // A bound that nobody asked for leaves something that was not looked at.
-            rest = !enough && !reached.exhausted_as_asked(&round.scenario.explore);
+            // A bound that nobody asked for leaves something.
+            let as_asked = reached.exhausted_as_asked(&round.scenario.explore);
+            rest = !enough && (rest || !as_asked);
             if rest && effort == Effort::First {
                 self.partial = Some(reached);
                 return;
             }
+            self.settled = enough || !reached.exhausted || self.operations >= most;
             self.partial = None;
             self.reach = std::mem::take(&mut self.reach).followed_by(reached);
-            self.settled = enough || rest || self.operations >= most;
             self.operations += 1;
             self.round = Round::default();
         }
@@ -306,13 +332,14 @@ struct Deadlines {
 
 impl Deadlines {
     /// At last, a part of the time for each, so that the next one, which always brings something, has some
-    /// left.
-    fn until(end: Instant, effort: Effort) -> Self {
+    /// left. What is hopeless has none.
+    fn until(end: Instant, effort: Effort, hopeless: bool) -> Self {
         let now = Instant::now();
         let left = end.saturating_duration_since(now);
+        let reduced = if hopeless { now } else { now + left / 8 * 3 };
         match effort {
             Effort::First => Self { reduced: end, bounded: None },
-            Effort::Last => Self { reduced: now + left / 8 * 3, bounded: Some(now + left / 8 * 7) },
+            Effort::Last => Self { reduced, bounded: Some(now + left / 8 * 7) },
         }
     }
 }
@@ -375,10 +402,12 @@ impl Stand<'_, '_> {
         Ok(self.arena.offers_reuse())
     }
 
-    /// Searches as far as the plan's limits go, and says how far that was.
+    /// Searches as far as the plan's limits go, and says how far that was. In other rounds there are up to `most`
+    /// operations.
     fn search(
         &mut self,
         round: &mut Round,
+        most: u32,
         ledger: &mut Ledger,
         deadlines: Deadlines,
         surroundings: &mut Surroundings<'_>,
@@ -391,7 +420,9 @@ impl Stand<'_, '_> {
         if round.renews {
             self.arena.renew_processes();
         }
-        let mut bounds = 0..=BOUND_MAX;
+        // More operations with few preemptions show more than few operations with many.
+        let deeper = explore.operations < most;
+        let mut bounds = 0..=if deeper { BOUND_BEFORE_MORE_OPERATIONS } else { BOUND_MAX };
         if let Some(most) = explore.preemptions {
             bounds = 0..=most;
         } else {

@@ -29,6 +29,8 @@ struct Point {
     tree: Vec<Branch>,
     /// Something was run from here.
     visited: bool,
+    /// Branches that everything was run of.
+    done: u32,
     /// Who could go on, in the order of their numbers.
     enabled: Threads,
 }
@@ -63,6 +65,8 @@ pub struct Search {
     executions: u64,
     redundant: u64,
     infeasible: u64,
+    /// What part was done after how many executions: at the last three powers of two, in their order.
+    milestones: [(u64, f64); 3],
 }
 
 impl Search {
@@ -98,10 +102,46 @@ impl Search {
             if !backtrack(&mut self.points, &self.trace) {
                 return Ok(self.ended(End::Exhausted));
             }
+            if self.executions.is_power_of_two() && self.executions > self.milestones[2].0 {
+                let [_, second, third] = self.milestones;
+                self.milestones = [second, third, (self.executions, self.progress())];
+            }
             if let Some(end) = limits.reached(self.executions + self.redundant) {
                 return Ok(self.ended(end));
             }
         }
+    }
+
+    /// How many executions there are going to be, as far as can be told: if it goes on as it did in the second half of
+    /// those that were run, or in the second three quarters, whichever are fewer. What part is done is known if the
+    /// branches of a point take equally long (Knuth, *Estimating the efficiency of backtrack programs*, 1975).
+    pub fn expected(&self) -> f64 {
+        let executions = self.executions as f64;
+        if self.points.is_empty() {
+            return executions;
+        }
+        let now = self.progress();
+        let since = |&(then, before): &(u64, f64)| {
+            // A point that got more branches makes less of what was done.
+            let rate = (now - before) / (self.executions - then).max(1) as f64;
+            if rate > 0.0 { executions + (1.0 - now) / rate } else { f64::INFINITY }
+        };
+        self.milestones[..2].iter().map(since).fold(f64::INFINITY, f64::min)
+    }
+
+    fn progress(&self) -> f64 {
+        let (mut done, mut part) = (0.0, 1.0);
+        for point in &self.points {
+            let branches = f64::from(point.done) + point.tree.len() as f64;
+            done += part * f64::from(point.done) / branches;
+            part /= branches;
+        }
+        done
+    }
+
+    /// Executions so far.
+    pub const fn executions(&self) -> u64 {
+        self.executions
     }
 
     fn ended(&self, end: End) -> Searched {
@@ -250,6 +290,7 @@ fn backtrack(points: &mut Vec<Point>, trace: &Trace) -> bool {
     while let Some(point) = points.last_mut() {
         let done = point.tree.remove(0);
         point.sleep.push(done.step);
+        point.done += 1;
         if !point.tree.is_empty() {
             return true;
         }

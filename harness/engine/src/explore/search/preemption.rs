@@ -60,24 +60,33 @@ impl Point {
     }
 }
 
-/// The states from which everything was run, by the class of the prefixes that lead there: whom it costs nothing
-/// to have go on, if others cost something, and how many preemptions had been spent.
+/// The states from which everything was run, by the class of the prefixes that lead there.
 #[derive(Default)]
-struct Seen(HashMap<u64, SmallVec<[(Option<ThreadId>, u32); 2]>>);
+struct Seen(HashMap<u64, SmallVec<[Visit; 2]>>);
+
+/// How a state was come to.
+#[derive(Clone, Copy)]
+struct Visit {
+    /// Whom it cost nothing to have go on, if others cost something.
+    favourite: Option<ThreadId>,
+    /// Preemptions until then.
+    spent: u32,
+}
 
 impl Seen {
     /// Whether all that can follow was run, or is going to be, from the same state, with as many preemptions left for
     /// each choice.
     fn covers(&self, class: u64, favourite: Option<ThreadId>, spent: u32) -> bool {
-        let covers = |&(other, earlier): &(Option<ThreadId>, u32)| {
-            earlier + u32::from(other.is_some() && other != favourite) <= spent
-        };
-        self.0.get(&class).is_some_and(|earlier| earlier.iter().any(covers))
+        // Whoever else goes on costs one preemption more at most.
+        let more = |visit: &Visit| u32::from(visit.favourite.is_some() && visit.favourite != favourite);
+        let covers = |visit: &Visit| visit.spent + more(visit) <= spent;
+        self.0.get(&class).is_some_and(|visits| visits.iter().any(covers))
     }
 
     fn insert(&mut self, point: &Point) {
         if self.0.len() < SEEN_MAX {
-            self.0.entry(point.class).or_default().push((point.favourite(), point.spent));
+            let visit = Visit { favourite: point.favourite(), spent: point.spent };
+            self.0.entry(point.class).or_default().push(visit);
         }
     }
 }

@@ -99,3 +99,19 @@ fn an_observer_that_has_seen_enough_stops_the_search() {
     let Ok(searched) = dpor::search(&mut toy, Limits::NONE, |_, _| Ok(Continue::Stop));
     assert_eq!((searched.executions, searched.end), (1, End::Stopped));
 }
+
+#[test]
+fn a_search_foresees_roughly_how_long_it_takes() {
+    // Every order of the stores is a class of its own: 12! / (4! 4! 4!) of them.
+    let mut toy = Toy::new(vec![vec![Op::Store(0); 4]; 3]);
+    let mut search = dpor::Search::default();
+    for executions in [10_000, 20_000, 30_000] {
+        let limits = Limits { executions, ..Limits::NONE };
+        let Ok(searched) = search.go_on(&mut toy, limits, |_, _| Ok(Continue::Yes));
+        assert_eq!(searched.end, End::Executions(executions));
+        let expected = search.expected();
+        assert!((11_550.0..103_950.0).contains(&expected), "{expected} after {executions}");
+    }
+    let Ok(searched) = search.go_on(&mut toy, Limits::NONE, |_, _| Ok(Continue::Yes));
+    assert_eq!((searched.end, search.expected()), (End::Exhausted, 34_650.0));
+}

@@ -87,7 +87,9 @@ fn what_follows_equal_states_is_run_once() {
     };
     let runs = |bound| {
         let Ok(searched) =
-            preemption::search(&mut Toy::new(programs.clone()), bound, Limits::NONE, |_, _| Ok(Continue::Yes));
+            preemption::search(&mut Toy::new(programs.clone()), bound, Limits::NONE, |_, _| {
+                Ok(Continue::Yes)
+            });
         searched.executions + searched.redundant
     };
     assert_eq!([schedules(0), schedules(1), schedules(2)], [6, 42, 192]);
