@@ -108,8 +108,10 @@ impl WorkerClient {
             _ if held && operation != Operation::Release => self.holding = self.worker.is_some(),
             _ => {}
         }
-        if self.lifetime == Lifetime::Operation && !self.holding {
-            self.stop();
+        let ends = self.lifetime == Lifetime::Operation && !self.holding;
+        // What its process does on exit is a part of the operation, which returns when that has ended.
+        if ends && self.stop() && result.is_ok() {
+            return Err(killed_by_the_harness(operation));
         }
         result
     }
@@ -350,13 +352,15 @@ impl WorkerClient {
         StrategyError::Unknown { failure, message }
     }
 
-    /// Tells the worker to stop and waits for its end.
-    fn stop(&mut self) {
-        let Some(mut worker) = self.worker.take() else { return };
+    /// Tells the worker to stop and waits for its end. Returns whether a hazard was its end.
+    fn stop(&mut self) -> bool {
+        let Some(mut worker) = self.worker.take() else { return false };
         write_stop(&mut self.request);
-        // Whatever comes of it, dropping the process kills it unless it has ended by then.
+        // Whatever comes of it, the process is killed unless it has ended by then.
         let _ = worker.process.send(&self.request);
-        let _ = worker.process.finish(self.settings.line_limit, STOP_GRACE);
+        let ended = worker.process.finish(self.settings.line_limit, STOP_GRACE).is_ok();
+        let exit = worker.process.reap();
+        ended && exit.is_some_and(|exit| exit.killed_by_hazard && exit.status.code().is_none())
     }
 }
 

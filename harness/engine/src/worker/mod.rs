@@ -187,7 +187,7 @@ fn run(index: usize, parent: u32, strategies: &dyn Strategies) -> io::Result<Inf
         index
     };
     let part = &specification.processes[index];
-    let lifetime = specification.role(index).map_or(Lifetime::Session, |role| role.lifetime);
+    let lifetime = specification.lifetime(index);
     let opener = Opener::new(&specification, strategies, &part.strategy, part.via, lifetime)
         .ok_or_else(|| io::Error::other(format!("there is no strategy `{}`", part.strategy)))?;
     let session = Session {

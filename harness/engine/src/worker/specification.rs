@@ -118,6 +118,21 @@ impl Specification {
         }
     }
 
+    /// How long the processes live that do the operations of this one. A program that every role starts anew for each
+    /// operation is used like that by whoever looks at what it left, too: it may finish its work when it exits.
+    pub fn lifetime(&self, process: usize) -> Lifetime {
+        if let Some(role) = self.role(process) {
+            return role.lifetime;
+        }
+        let strategy = &self.processes[process].strategy;
+        let mut roles = (0..self.processes.len())
+            .filter(|&other| self.processes[other].strategy == *strategy)
+            .filter_map(|other| self.role(other))
+            .peekable();
+        let anew = roles.peek().is_some() && roles.all(|role| role.lifetime == Lifetime::Operation);
+        if anew && self.runs_program(process) { Lifetime::Operation } else { Lifetime::Session }
+    }
+
     /// The part that a process plays, as witnesses name it.
     pub fn player(&self, process: usize) -> &str {
         match self.processes[process].kind {

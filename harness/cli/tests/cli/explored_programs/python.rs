@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use super::{cell, explore_with, finds, place_with, verifies};
+use super::{cell, explore_with, finds, place_with, replay, verifies};
 use crate::command::Place;
 
 /// Where the interpreter is: `python3` may be a script that looks for it, and takes longer than it does.
@@ -47,6 +47,27 @@ fn who_waited_for_a_lock_file_that_is_removed_on_release_holds_it_beside_another
     let told = finds(&place, "flock-lock.toml", "removed", "mutual-exclusion", "two-holders");
     assert!(told.contains("unlink(active.lock)"), "{told}");
     verifies(&place, "flock-lock.toml", "kept", "mutual-exclusion");
+}
+
+#[test]
+fn what_a_program_does_when_it_exits_is_a_part_of_it() {
+    let place = place();
+    finds(&place, "exits.toml", "flushed", "no-lost-updates", "lost-update");
+    verifies(&place, "exits.toml", "flushed-locked", "no-lost-updates");
+    // Killed anywhere, on its way out too: what was not done by then had not been promised.
+    let same = ["--engine", "explore", "--seed", "1", "--shards", "1", "--budget", "400s"];
+    let both =
+        ["run", "exits.toml", "--strategy", "flushed-locked", "--strategy", "saved", "--hazard", "kill"];
+    let finished = place.run(&[&both[..], &same].concat());
+    assert_eq!(finished.code(), 3, "{}{}", finished.stdout(), finished.stderr());
+    assert_eq!(place.left_behind(), Vec::<String>::new());
+    let run = place.run_json();
+    for strategy in ["flushed-locked", "saved"] {
+        let cell = cell(&run, strategy, "no-lost-updates");
+        assert_eq!(cell["verdict"], "verified", "{cell}");
+    }
+    let told = replay(&place, "exits.toml", cell(&run, "flushed-locked", "no-residue"), "leaked-file");
+    assert!(told.contains("is killed (SIGKILL)"), "{told}");
 }
 
 #[test]

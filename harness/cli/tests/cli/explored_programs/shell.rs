@@ -62,6 +62,17 @@ fn two_versions_of_a_script_that_lock_in_two_ways_lose_lines_of_each_other() {
     verifies(&place, "mixed.toml", "old", "no-lost-updates");
 }
 
+#[test]
+fn an_empty_lock_file_that_was_there_before_is_swept_by_two() {
+    let place = place();
+    for strategy in ["swept", "swept-then-linked"] {
+        finds(&place, "corpse.toml", strategy, "mutual-exclusion", "two-holders");
+    }
+    for strategy in ["swept-in-turn", "flock"] {
+        verifies(&place, "corpse.toml", strategy, "mutual-exclusion");
+    }
+}
+
 /// Two lines of the program, one of a process that it starts, and one that goes elsewhere.
 const LOUD: &str = r#"
 name       = "loud-lock"
