@@ -229,7 +229,10 @@ impl<'a> Workshop<'a> {
             let gains = |open: &&Open<'_>| effort == Effort::Last || !open.is_hopeless();
             let gaining: u32 = open.iter().filter(gains).map(weight).sum();
             let time = budget.saturating_sub(begun.elapsed()) / left;
-            let time = time.mul_f64(f64::from(gaining) / f64::from(weights.max(1)));
+            // Few of them cannot use all processors.
+            let used = self.shards.min(open.iter().filter(gains).count().max(1));
+            let part = f64::from(gaining) / f64::from(weights.max(1)) * (self.shards as f64 / used as f64);
+            let time = time.mul_f64(part.min(1.0));
             let clock = Mutex::new(Clock::start(time, gaining));
             let at_once = self.shards.min(open.len()).max(1) as u32;
             let done = in_shards(self.shards, &open, stop, |shard, open| {

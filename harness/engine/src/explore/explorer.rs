@@ -267,7 +267,9 @@ impl Course {
                 self.partial = Some(reached);
                 return;
             }
-            self.settled = enough || !reached.exhausted || self.operations >= most;
+            let asked = round.scenario.explore.preemptions.is_some();
+            let shallow = !reached.exhausted || (asked && !as_asked);
+            self.settled = enough || shallow || self.operations >= most;
             self.partial = None;
             self.reach = std::mem::take(&mut self.reach).followed_by(reached);
             self.operations += 1;

@@ -43,8 +43,8 @@ impl Now {
 /// Time as the clients of one execution see it. All times are nanoseconds since it began.
 #[derive(Clone, Debug, Default)]
 pub(super) struct VirtualTime {
-    /// By object: the time of the last change, and of the last access of any kind.
-    objects: Vec<(Object, Now, Now)>,
+    /// By object: the time of the last access in each mode.
+    objects: Vec<(Object, SmallVec<[(Mode, Now); 4]>)>,
     /// When inodes were last changed, as `stat` tells it.
     stamps: Vec<(Inode, i64)>,
     /// Inodes that the step under way changes. When that is, its whole footprint says.
@@ -87,30 +87,28 @@ impl Arena<'_> {
             return now;
         }
         // That a client goes on is nothing that anybody could see.
-        let reads = |access: &Access| {
-            access.mode == Mode::Read
-                || access.mode == Mode::Hold && access.object.kind == ObjectKind::Liveness
+        let mode_of = |access: &Access| match access {
+            Access { object: Object { kind: ObjectKind::Liveness, .. }, mode: Mode::Hold } => Mode::Read,
+            access => access.mode,
         };
+        // Of steps that may change places neither tells the other its time.
         for access in footprint {
-            if let Some((_, changed, touched)) =
-                self.time.objects.iter().find(|(object, ..)| *object == access.object)
-            {
-                now = now.max(if reads(access) { *changed } else { *touched });
+            if let Some((_, times)) = self.time.objects.iter().find(|(object, _)| *object == access.object) {
+                let before = times.iter().filter(|(mode, _)| mode.conflicts(mode_of(access)));
+                now = before.fold(now, |now, (_, time)| now.max(*time));
             }
         }
         for access in footprint {
-            let changes = !reads(access);
-            match self.time.objects.iter_mut().find(|(object, ..)| *object == access.object) {
-                Some((_, changed, touched)) => {
-                    *touched = (*touched).max(now);
-                    if changes {
-                        *changed = (*changed).max(now);
-                    }
-                }
-                None => {
-                    let changed = if changes { now } else { Now::default() };
-                    self.time.objects.push((access.object, changed, now));
-                }
+            let objects = &mut self.time.objects;
+            let place = objects.iter().position(|(object, _)| *object == access.object);
+            let place = place.unwrap_or_else(|| {
+                objects.push((access.object, SmallVec::new()));
+                objects.len() - 1
+            });
+            let (times, mode) = (&mut objects[place].1, mode_of(access));
+            match times.iter_mut().find(|(known, _)| *known == mode) {
+                Some((_, time)) => *time = time.max(now),
+                None => times.push((mode, now)),
             }
         }
         now

@@ -9,6 +9,7 @@
 //! known beforehand: a step that was seen after the same past is going to be the same ([`Foresight`]).
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use smallvec::SmallVec;
 
@@ -30,6 +31,8 @@ struct Point {
     spent: u32,
     /// That of the prefix.
     class: u64,
+    /// A digest of who can go on, in whatever order they are listed.
+    enabled: u64,
     signature: Option<u64>,
 }
 
@@ -71,6 +74,8 @@ struct Visit {
     favourite: Option<ThreadId>,
     /// Preemptions until then.
     spent: u32,
+    /// A digest of who could go on.
+    enabled: u64,
 }
 
 impl Seen {
@@ -83,9 +88,16 @@ impl Seen {
         self.0.get(&class).is_some_and(|visits| visits.iter().any(covers))
     }
 
+    /// Whether the state is another one than it was after another prefix of the class.
+    fn contradicts(&self, point: &Point) -> bool {
+        let visits = self.0.get(&point.class);
+        visits.is_some_and(|visits| visits.iter().any(|visit| visit.enabled != point.enabled))
+    }
+
     fn insert(&mut self, point: &Point) {
         if self.0.len() < SEEN_MAX {
-            let visit = Visit { favourite: point.favourite(), spent: point.spent };
+            let Point { spent, enabled, .. } = *point;
+            let visit = Visit { favourite: point.favourite(), spent, enabled };
             self.0.entry(point.class).or_default().push(visit);
         }
     }
@@ -113,16 +125,21 @@ impl Foresight {
             return;
         }
         let before = trace.previous_of(last).map_or(0, |previous| trace.digest(previous));
+        let is_full = self.0.len() >= SEEN_MAX / 4;
         let known = self.0.entry((*thread, before)).or_default();
         let digest = trace.digest(last);
         let past = trace.sum_up_to(last).wrapping_sub(digest);
-        if known.iter().all(|known| known.past != past) {
+        if known.iter().all(|known| known.past != past) && !is_full {
             known.push(Foreseen { footprint: footprint.clone(), past, digest });
         }
     }
 
-    /// The digest of the next step of a thread, if it is known.
+    /// The digest of the next step of a thread, if it is known. Once somebody has given way, a change may wake him or
+    /// not: who is asleep is no part of the past of whoever changes something.
     fn digest_of(&self, trace: &Trace, thread: ThreadId) -> Option<u64> {
+        if trace.events().iter().any(|event| event.step.yields) {
+            return None;
+        }
         let before = trace.last_of(thread).map_or(0, |last| trace.digest(last));
         let known = self.0.get(&(thread, before))?;
         let fits = |known: &&Foreseen| trace.sum_before(thread, &known.footprint) == known.past;
@@ -155,6 +172,11 @@ pub fn search<S: System>(
             let depth = trace.len();
             if depth == points.len() {
                 let mut point = point(&enabled, &trace, points.last());
+                if seen.contradicts(&point) {
+                    let thread = trace.last_thread().unwrap_or(ThreadId(0));
+                    searched.end = End::Diverged(Divergence { after: depth, thread, disabled: true });
+                    return Ok(searched);
+                }
                 let is_new = !seen.covers(point.class, point.favourite(), point.spent);
                 if is_new {
                     seen.insert(&point);
@@ -219,6 +241,12 @@ fn point(enabled: &[ThreadId], trace: &Trace, before: Option<&Point>) -> Point {
         (Some(before), Some(last)) => before.class.wrapping_add(trace.digest(last)),
         _ => 0,
     };
+    // In ascending order, as they come.
+    let enabled_digest = {
+        let mut hasher = DefaultHasher::new();
+        enabled.hash(&mut hasher);
+        hasher.finish()
+    };
     let goes_on = last.map(|event| event.step.thread).filter(|thread| enabled.contains(thread));
     let yielded = last.is_some_and(|event| event.step.yields);
     let mut choices = enabled.to_vec();
@@ -230,5 +258,13 @@ fn point(enabled: &[ThreadId], trace: &Trace, before: Option<&Point>) -> Point {
             choices.insert(0, thread);
         }
     }
-    Point { choices, taken: 0, costs: goes_on.is_some() && !yielded, spent, class, signature: None }
+    Point {
+        choices,
+        taken: 0,
+        costs: goes_on.is_some() && !yielded,
+        spent,
+        class,
+        enabled: enabled_digest,
+        signature: None,
+    }
 }

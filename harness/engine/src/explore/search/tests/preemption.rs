@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::super::system::System;
 use super::super::{Continue, End, Limits, Trace, brute, preemption, schedule};
-use super::random::{everything, locking, programs};
+use super::random::{everything, locking, mortals, programs, resting};
 use super::toy::{Op, Outcome, Program, Toy};
 
 fn searched(programs: &[Program], bound: u32) -> (u64, BTreeMap<u64, Outcome>) {
@@ -99,6 +99,16 @@ fn what_follows_equal_states_is_run_once() {
 proptest! {
     #[test]
     fn every_bound_shows_the_classes_that_take_so_many_preemptions(programs in programs(locking())) {
+        compare(&programs)?;
+    }
+
+    #[test]
+    fn also_where_threads_rest(programs in programs(resting())) {
+        compare(&programs)?;
+    }
+
+    #[test]
+    fn also_where_one_is_killed(programs in mortals(everything())) {
         compare(&programs)?;
     }
 
