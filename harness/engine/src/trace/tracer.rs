@@ -342,7 +342,7 @@ impl Tracer<'_> {
             | Call::Seek { fd: number, .. }
             | Call::Allocate { fd: number, .. }
             | Call::Sync { fd: number }
-            | Call::List { fd: number }
+            | Call::List { fd: number, .. }
             | Call::Lock { fd: number, .. }
             | Call::Map { fd: number, .. } => fd(*number),
             Call::Other { .. } => return self.named_other(tid, raw),

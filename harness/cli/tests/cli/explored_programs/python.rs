@@ -71,6 +71,17 @@ fn what_a_program_does_when_it_exits_is_a_part_of_it() {
 }
 
 #[test]
+fn what_is_in_a_directory_comes_in_the_order_of_names() {
+    let told = finds(&place(), "tickets.toml", "first", "mutual-exclusion", "two-holders");
+    let listings: Vec<Vec<&str>> = told
+        .lines()
+        .filter_map(|line| Some(line.trim().strip_prefix("found ")?.split(' ').collect()))
+        .collect();
+    assert!(listings.iter().any(|names| names.len() == 6), "{told}");
+    assert!(listings.iter().all(|names| names.is_sorted()), "{told}");
+}
+
+#[test]
 fn who_locks_the_file_that_a_rename_replaces_or_reads_before_it_locks_loses_updates() {
     let place = place();
     for strategy in ["data-file", "late"] {

@@ -105,7 +105,7 @@ impl Arena<'_> {
             | Call::Seek { fd, .. }
             | Call::Allocate { fd, .. }
             | Call::Sync { fd }
-            | Call::List { fd }
+            | Call::List { fd, .. }
             | Call::Lock { fd, .. }
             | Call::Map { fd, .. }
             | Call::Truncate { target: Target::Fd(fd), .. }

@@ -40,11 +40,13 @@ impl Now {
     }
 }
 
+/// When an object was last accessed in each mode.
+type Accessed = SmallVec<[(Mode, Now); 4]>;
+
 /// Time as the clients of one execution see it. All times are nanoseconds since it began.
 #[derive(Clone, Debug, Default)]
 pub(super) struct VirtualTime {
-    /// By object: the time of the last access in each mode.
-    objects: Vec<(Object, SmallVec<[(Mode, Now); 4]>)>,
+    objects: Vec<(Object, Accessed)>,
     /// When inodes were last changed, as `stat` tells it.
     stamps: Vec<(Inode, i64)>,
     /// Inodes that the step under way changes. When that is, its whole footprint says.
@@ -102,7 +104,7 @@ impl Arena<'_> {
             let objects = &mut self.time.objects;
             let place = objects.iter().position(|(object, _)| *object == access.object);
             let place = place.unwrap_or_else(|| {
-                objects.push((access.object, SmallVec::new()));
+                objects.push((access.object, Accessed::new()));
                 objects.len() - 1
             });
             let (times, mode) = (&mut objects[place].1, mode_of(access));

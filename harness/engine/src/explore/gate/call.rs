@@ -158,8 +158,10 @@ pub enum Call {
         at: At,
         mode: u32,
     },
+    /// `getdents64`; its older form lists into a buffer of which nothing is known here.
     List {
         fd: i32,
+        into: Option<Span>,
     },
     ChangeMode {
         target: Target,

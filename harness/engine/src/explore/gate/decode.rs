@@ -125,7 +125,9 @@ impl Call {
             }
             libc::SYS_mkdirat => Self::MakeDirectory { at: at(int(0), a[1])?, mode: word(2) },
             libc::SYS_mknodat => Self::MakeNode { at: at(int(0), a[1])?, mode: word(2) },
-            libc::SYS_getdents64 => Self::List { fd: int(0) },
+            libc::SYS_getdents64 => {
+                Self::List { fd: int(0), into: Some(Span { address: a[1], length: word(2) as usize }) }
+            }
             libc::SYS_fchmod => Self::ChangeMode { target: Target::Fd(int(0)), mode: word(1) },
             libc::SYS_fchmodat => {
                 Self::ChangeMode { target: Target::Path(at(int(0), a[1])?, true), mode: word(2) }
@@ -237,7 +239,7 @@ impl Call {
             libc::SYS_rmdir => Self::Unlink { at: here(0)?, directory: true },
             libc::SYS_mknod => Self::MakeNode { at: here(0)?, mode: word(1) },
             libc::SYS_mkdir => Self::MakeDirectory { at: here(0)?, mode: word(1) },
-            libc::SYS_getdents => Self::List { fd: int(0) },
+            libc::SYS_getdents => Self::List { fd: int(0), into: None },
             libc::SYS_chmod => Self::ChangeMode { target: path(true)?, mode: word(1) },
             libc::SYS_chown => Self::ChangeOwner { target: path(true)? },
             libc::SYS_lchown => Self::ChangeOwner { target: path(false)? },

@@ -4,6 +4,7 @@
 //! Not covered: locks of the kernel that nobody can observe.
 
 mod advisory;
+mod list;
 mod message;
 mod names;
 mod open;
@@ -17,7 +18,7 @@ use std::fs::File;
 use std::io;
 use std::rc::Rc;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::descriptors::OpenFile;
 use super::locks::Range;
@@ -28,7 +29,6 @@ use crate::explore::gate::{Answer, Call};
 
 pub(super) use advisory::lock_object;
 pub(super) use socket::Unconfirmed;
-use transfer::offset_of;
 
 const PAGE: u64 = 4096;
 
@@ -182,14 +182,9 @@ impl Arena<'_> {
             Call::MakeNode { at, mode } => self.make_node(thread, at, *mode),
             Call::Attribute { target, changes, .. } => Ok(self.see_attribute(process, target, *changes)),
             Call::Unlink { at, directory } => self.unlink(process, at, *directory),
-            Call::List { fd } => {
+            Call::List { fd, into } => {
                 let file = self.open_file(process, *fd);
-                // Who lists sees names and kinds, and nothing of what they lead to.
-                let footprint = smallvec![
-                    access(file.inode.object(ObjectKind::Listing), Mode::Read),
-                    access(offset_of(&file), Mode::Write),
-                ];
-                Ok(Effect::answer(footprint, Answer::Continue))
+                self.list(process, &file, *into)
             }
             Call::ChangeMode { target, .. } | Call::ChangeOwner { target } => {
                 self.change_attributes(process, target)

@@ -61,7 +61,7 @@ impl Arena<'_> {
             | Call::Seek { fd, .. }
             | Call::Allocate { fd, .. }
             | Call::Sync { fd }
-            | Call::List { fd }
+            | Call::List { fd, .. }
             | Call::Lock { fd, .. }
             | Call::Map { fd, .. } => open(*fd),
             Call::CloseRange { first, last, .. } => {
