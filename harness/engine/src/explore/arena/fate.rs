@@ -79,6 +79,8 @@ pub(super) struct Fate {
     /// When the victim would have gone on at the latest, by its clock, and which thread of it, had it not been
     /// killed: at once, where it never has to wait. Not known of who waits for others.
     pub stood: Option<(u64, ThreadId)>,
+    /// The ends of its naps that were kept from coming.
+    pub slept: SmallVec<[u64; 2]>,
     /// Threads of it that had something to do yet.
     silenced: SmallVec<[Silenced; 4]>,
 }
@@ -117,8 +119,13 @@ fn life_of(process: usize) -> Object {
     Object { kind: ObjectKind::Liveness, key: process as u64 }
 }
 
+/// Sees whether a process lives.
+pub(super) fn sees_life(process: usize) -> Access {
+    Access { object: sight_of(process), mode: Mode::Read }
+}
+
 /// The same as others can see it.
-pub(super) fn sight_of(process: usize) -> Object {
+fn sight_of(process: usize) -> Object {
     Object { kind: ObjectKind::Liveness, key: digest(&("sight", process)) }
 }
 
@@ -144,6 +151,7 @@ impl Arena<'_> {
             until_ns: 0,
             struck: None,
             stood: None,
+            slept: SmallVec::new(),
             silenced: SmallVec::new(),
         };
         self.fates = fates.iter().map(fate).collect();
@@ -164,12 +172,17 @@ impl Arena<'_> {
         !self.fates.is_empty()
     }
 
+    pub(super) fn fates_that_kill(&self) -> impl Iterator<Item = &Fate> {
+        self.fates.iter().filter(|fate| fate.kind == FateKind::Kill)
+    }
+
     pub(super) fn begin_fates(&mut self) {
         for fate in &mut self.fates {
             fate.progress = Progress::Ahead;
             (fate.visible, fate.stirred, fate.clock_ns, fate.until_ns) = (true, false, 0, 0);
             (fate.struck, fate.stood) = (None, None);
             fate.had.clear();
+            fate.slept.clear();
             fate.silenced.clear();
         }
     }
@@ -340,6 +353,7 @@ impl Arena<'_> {
         let last_resort = kind == FateKind::Pause && !stirred;
         let follows = if last_resort { self.others_than(victim) } else { Threads::new() };
         self.fates[at].stood = self.would_go_on(victim);
+        self.fates[at].slept = self.ends_of_naps(victim);
         let mut footprint: Footprint = match kind {
             FateKind::Kill => kill_of(victim),
             FateKind::Pause => smallvec![Access { object: pause_of(victim), mode: Mode::Release }],

@@ -16,11 +16,11 @@ use std::io::{Seek, Write};
 
 use smallvec::{SmallVec, smallvec};
 
-use super::fate::sight_of;
+use super::fate::sees_life;
 use super::perform::{Effect, Ending};
 use super::tree::digest;
 use super::{Arena, ArenaError, Pending, State};
-use crate::explore::access::{Access, Footprint, Mode};
+use crate::explore::access::Footprint;
 use crate::explore::gate::{Answer, At, Auxiliary, Call, ClientMemory, Notification, Span};
 
 /// The process id that the first client sees. No kernel gives numbers above 2^22.
@@ -99,7 +99,7 @@ impl Arena<'_> {
         call: &Call,
         about: usize,
     ) -> Result<Effect, ArenaError> {
-        let footprint: Footprint = smallvec![Access { object: sight_of(about), mode: Mode::Read }];
+        let footprint: Footprint = smallvec![sees_life(about)];
         let ending = self.tell_of_life(process, call)?;
         Ok(Effect { footprint, potential: SmallVec::new(), ending, yields: false })
     }

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::fate::{pause_of, process_of};
+use super::fate::{Fate, pause_of, process_of};
 use super::thread::Thread;
 use super::tree::{Inode, digest};
 use super::{Arena, Pending, State};
@@ -306,11 +306,35 @@ impl Arena<'_> {
         if !self.merely_polls(index) {
             return until_ns;
         }
-        let late_ns = (self.threads[index].nap.idle_ns / 2).min(LATE_NS);
         let asleep = |other: &usize| *other != index && self.is_asleep(*other);
         let others = (0..self.threads.len()).filter(asleep).filter(|&other| !self.merely_polls(other));
         let ends = others.map(|other| self.threads[other].nap.until_ns).chain(self.end_of_pause());
-        ends.filter(|&end| end >= until_ns).fold(until_ns.saturating_add(late_ns), u64::min)
+        ends.filter(|&end| end >= until_ns).fold(self.oversleeps_at_most_until(index), u64::min)
+    }
+
+    fn oversleeps_at_most_until(&self, index: usize) -> u64 {
+        let nap = &self.threads[index].nap;
+        nap.until_ns.saturating_add((nap.idle_ns / 2).min(LATE_NS))
+    }
+
+    /// When those threads of a client rise that are asleep and do more than look whether something has changed.
+    pub(super) fn ends_of_naps(&self, client: usize) -> SmallVec<[u64; 2]> {
+        let asleep = |index: &usize| self.is_asleep(*index) && !self.merely_polls(*index);
+        self.threads_of(client).filter(asleep).map(|index| self.threads[index].nap.until_ns).collect()
+    }
+
+    /// Clients that may be killed, or were, of whose life it depends how late a thread is that oversleeps.
+    pub(super) fn are_slept_beside(&self, index: usize) -> SmallVec<[usize; 2]> {
+        if !self.merely_polls(index) {
+            return SmallVec::new();
+        }
+        let while_late = self.threads[index].nap.until_ns..=self.oversleeps_at_most_until(index);
+        let others = self.fates_that_kill().filter(|fate| fate.victim != self.client_index(index));
+        let matters = |fate: &&Fate| {
+            let now = self.ends_of_naps(fate.victim);
+            now.iter().chain(&fate.slept).any(|end| while_late.contains(end))
+        };
+        others.filter(matters).map(|fate| fate.victim).collect()
     }
 
     /// Notes what a thread has touched, and who was waiting for such a change.

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
+use super::fate::sees_life;
 use super::perform::{Effect, Ending};
 use super::stillness::STILLNESS;
 use super::thread::{Pending, State};
@@ -105,6 +106,7 @@ impl System for Arena<'_> {
         let second = half.is_some();
         let follows =
             if self.is_last_resort(index, &call) { self.who_had_to_stop(index) } else { Threads::new() };
+        let beside = if follows.is_empty() { SmallVec::new() } else { self.are_slept_beside(index) };
         let effect = if self.concerns(process, &call) {
             self.perform(index, &call, half)?
         } else if let Some(about) = self.asks_for_life(process, &call) {
@@ -120,6 +122,7 @@ impl System for Arena<'_> {
             footprint.push(Access { object: STILLNESS, mode: Mode::Read });
         }
         self.wake_whom_it_concerns(index, &mut footprint);
+        footprint.extend(beside.into_iter().map(sees_life));
         let mut returned = None;
         let mut part = u8::from(second) * 2;
         let kind = std::mem::discriminant(&call);
