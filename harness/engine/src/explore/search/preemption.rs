@@ -6,7 +6,7 @@
 //! take more preemptions than they do (Coons, Musuvathi & McKinley, OOPSLA 2013). But two prefixes of one class
 //! lead to the same state, so what follows the second one is not run again, unless it could go further with
 //! the preemptions that it has left (happens-before caching; Musuvathi & Qadeer, MSR-TR-2007-12). Mostly that is
-//! known beforehand: a step that was seen after the same past is going to be the same ([`Foresight`]).
+//! known beforehand: a step that was seen after the same past is going to be the same (`Foresight`).
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
