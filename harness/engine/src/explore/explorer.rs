@@ -1,4 +1,4 @@
-//! One plan explored: processes started, interleavings searched, histories judged, witnesses found.
+//! One plan explored: round after round of searches (`round`), then short witnesses.
 //!
 //! The search deepens: first one operation of each client, then two, up to the plan's number, so
 //! that what breaks with few operations is found with few. In each round every class of executions
@@ -17,14 +17,11 @@ use tearproof_core::plan::Plan;
 use tearproof_core::verdict::{Findings, StandardError, Step as Line};
 
 use super::arena::{Arena, ArenaError, FateKind};
-use super::bench::Bench;
 use super::fates::{self, Fates};
 use super::ledger::Ledger;
 use super::reach::Reach;
+use super::round::{Deadlines, Round};
 use super::scale::{Cast, clients_of, scaled};
-use super::search::pct::{Sampled, Shape};
-use super::search::schedule::replay as rerun;
-use super::search::{Continue, End, Limits, Trace, dpor, pct, preemption};
 use super::shortening::witnesses;
 use super::source_line::add_source_lines;
 use super::stand::{Stand, specification_of};
@@ -34,22 +31,8 @@ use crate::process::StateRoot;
 use crate::stress::{Measured, Surroundings};
 use crate::worker::{PartKind, Strategies};
 
-/// Bounds on preemptions that are tried when a search without bound is too much.
-pub(super) const BOUND_MAX: u32 = 3;
-/// The same, of rounds after which there are more.
-const BOUND_BEFORE_MORE_OPERATIONS: u32 = 1;
-
-/// Depths of the bugs that schedules are drawn for, in turn. The deeper, the more it takes.
-const DEPTHS: &[u32] = &[2, 3, 3, 3];
 /// The part of a plan's time that is spent on short witnesses at most, once something was found.
 const SHARE_OF_WITNESSES: u32 = 4;
-/// A search that would take so many times the executions that it has had, after so many, is not gone on with before
-/// there is nothing else to be done: others can use the time.
-const HOPELESS: f64 = 20.0;
-const EXECUTIONS_UNTIL_HOPELESS: u64 = 64;
-/// Executions of clients that are not under control: more can still find something, and prove nothing.
-const UNCONTROLLED: u64 = 50;
-
 /// Why it is not known what a pause does, though every execution was run.
 const NO_TIME_PASSES: &str = "nobody waited while another one could have been suspended, so no time has passed in a \
     pause, and what the program makes of the time that it looks at is not known (hint: a client that waits for the lock \
@@ -102,26 +85,6 @@ struct Course {
     pauses: bool,
     /// What went wrong.
     problems: Vec<String>,
-}
-
-/// The search for everything with some number of operations.
-#[derive(Default)]
-struct Round {
-    search: dpor::Search,
-    /// Clients remember what they did before, so every execution has clients of its own.
-    renews: bool,
-    /// A worker said that it does not remember, and did something else in a process that has just begun.
-    remembers: bool,
-    /// Executions that were judged.
-    executions: u64,
-}
-
-impl Round {
-    /// Whether much more time than there was until now would not bring the search to its end.
-    fn is_hopeless(&self) -> bool {
-        let executions = self.search.executions();
-        executions >= EXECUTIONS_UNTIL_HOPELESS && self.search.expected() > HOPELESS * executions as f64
-    }
 }
 
 impl Exploration {
@@ -324,33 +287,6 @@ fn is_enough(ledger: &Ledger, surroundings: &Surroundings<'_>) -> bool {
         || surroundings.interrupt.raised()
 }
 
-/// Until when each part of a round may go on.
-#[derive(Clone, Copy)]
-struct Deadlines {
-    reduced: Instant,
-    /// `None`: there is time for that later.
-    bounded: Option<Instant>,
-}
-
-impl Deadlines {
-    /// At last, a part of the time for each, so that the next one, which always brings something, has some
-    /// left. What is hopeless has none.
-    fn until(end: Instant, effort: Effort, hopeless: bool) -> Self {
-        let now = Instant::now();
-        let left = end.saturating_duration_since(now);
-        let reduced = if hopeless { now } else { now + left / 8 * 3 };
-        match effort {
-            Effort::First => Self { reduced: end, bounded: None },
-            Effort::Last => Self { reduced, bounded: Some(now + left / 8 * 7) },
-        }
-    }
-}
-
-/// Whether a search ended as it did because workers remember what they did before, though they say that they do not.
-const fn remember(arena: &Arena<'_>, end: &End) -> bool {
-    arena.is_reusing() && (arena.is_doubted() || matches!(end, End::Diverged(_)))
-}
-
 /// The plan that a token was made with, if the one that is given has the same definition.
 pub fn plan_of(token: &Token, plan: &Plan) -> Option<Plan> {
     // How many operations were asked for is no part of a definition, and decides how many readers there are.
@@ -393,118 +329,4 @@ pub fn replay(
         add_source_lines(plan, schedule, &mut replayed.steps, root, surroundings);
     }
     Ok(replayed)
-}
-
-impl Stand<'_, '_> {
-    /// Whether workers say that they can play in many executions.
-    fn offers_reuse(&mut self) -> Result<bool, ArenaError> {
-        if self.arena.drives_workers() {
-            rerun(&mut self.arena, &[], &mut Trace::default())?;
-        }
-        Ok(self.arena.offers_reuse())
-    }
-
-    /// Searches as far as the plan's limits go, and says how far that was. In other rounds there are up to `most`
-    /// operations.
-    fn search(
-        &mut self,
-        round: &mut Round,
-        most: u32,
-        ledger: &mut Ledger,
-        deadlines: Deadlines,
-        surroundings: &mut Surroundings<'_>,
-    ) -> Result<Reach, ArenaError> {
-        let explore = &self.bench.plan.scenario.explore;
-        let mut reach = Reach::default();
-        let bench = &self.bench;
-        let mut observe =
-            |arena: &mut Arena<'_>, trace: &Trace| bench.observe(arena, trace, ledger, surroundings);
-        if round.renews {
-            self.arena.renew_processes();
-        }
-        // More operations with few preemptions show more than few operations with many.
-        let deeper = explore.operations < most;
-        let mut bounds = 0..=if deeper { BOUND_BEFORE_MORE_OPERATIONS } else { BOUND_MAX };
-        if let Some(most) = explore.preemptions {
-            bounds = 0..=most;
-        } else {
-            let limits = Limits { executions: explore.executions, deadline: Some(deadlines.reduced) };
-            let mut end = round.search.go_on(&mut self.arena, limits, &mut observe)?.end;
-            round.remembers = remember(&self.arena, &end);
-            if round.remembers {
-                return Ok(reach);
-            }
-            if matches!(end, End::Diverged(_)) && !round.renews {
-                // Perhaps only because clients remember what they did before.
-                self.arena.renew_processes();
-                round.renews = true;
-                round.search = dpor::Search::default();
-                end = round.search.go_on(&mut self.arena, limits, &mut observe)?.end;
-            }
-            reach.ended(&end);
-        }
-        for bound in bounds {
-            let Some(deadline) = deadlines.bounded else { break };
-            if reach.is_settled() {
-                break;
-            }
-            let limits = Limits { executions: explore.executions, deadline: Some(deadline) };
-            let searched = preemption::search(&mut self.arena, bound, limits, &mut observe)?;
-            round.remembers = remember(&self.arena, &searched.end);
-            if round.remembers {
-                return Ok(reach);
-            }
-            reach.ended_within(bound, &searched.end);
-            if searched.end != End::Exhausted {
-                break;
-            }
-        }
-        reach.discount(explore);
-        reach.doubt = self.arena.escapes().first().cloned().or(reach.doubt);
-        Ok(reach)
-    }
-
-    /// Draws schedules at random for as long as there is time.
-    fn sample(
-        &mut self,
-        ledger: &mut Ledger,
-        end: Instant,
-        surroundings: &mut Surroundings<'_>,
-    ) -> Result<Sampled, ArenaError> {
-        let plan = self.bench.plan;
-        let limits = Limits { executions: plan.scenario.explore.executions, deadline: Some(end) };
-        let bench = &self.bench;
-        let seed = plan.seed_for(&[u64::from(plan.scenario.explore.operations)]);
-        let mut sample = |arena: &mut Arena<'_>| {
-            pct::search(arena, seed, DEPTHS, Shape::default(), limits, |arena, trace| {
-                bench.observe(arena, trace, ledger, surroundings)
-            })
-        };
-        let sampled = sample(&mut self.arena)?;
-        if self.arena.is_doubted() && self.arena.is_reusing() {
-            self.arena.renew_processes();
-            return sample(&mut self.arena);
-        }
-        Ok(sampled)
-    }
-}
-
-impl Bench<'_, '_> {
-    /// Judges an execution, and says whether another one is of use.
-    fn observe(
-        &self,
-        arena: &mut Arena<'_>,
-        trace: &Trace,
-        ledger: &mut Ledger,
-        surroundings: &mut Surroundings<'_>,
-    ) -> Result<Continue, ArenaError> {
-        if !self.judge(arena, trace, ledger, surroundings)? {
-            arena.doubt_workers();
-            return Ok(Continue::Stop);
-        }
-        let found = surroundings.stop_at_violation && ledger.found().next().is_some();
-        let uncontrolled = !arena.escapes().is_empty() && ledger.executions() >= UNCONTROLLED;
-        let over = found || uncontrolled || ledger.all_broken();
-        Ok(if over { Continue::Stop } else { Continue::Yes })
-    }
 }

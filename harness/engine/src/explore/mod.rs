@@ -22,6 +22,7 @@ mod open_files;
 mod orders;
 mod reach;
 mod recount;
+mod round;
 mod scale;
 pub mod search;
 mod shards;

@@ -112,10 +112,10 @@ impl Reach {
         }
     }
 
-    /// Takes a bound for what it is worth that nobody asked for: without any preemption clients do no more
-    /// than take turns.
+    /// Takes a bound of 0 for what it is worth where it is not the one that was asked for: without any preemption
+    /// clients do no more than take turns.
     pub fn discount(&mut self, limits: &ExploreLimits) {
-        if self.preemptions == Some(0) && limits.preemptions.is_none() {
+        if self.preemptions == Some(0) && limits.preemptions != Some(0) {
             self.exhausted = false;
             self.preemptions = None;
         }
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn to_take_turns_is_no_verification_unless_it_was_asked_for() {
-        for (asked, exhausted) in [(None, false), (Some(0), true)] {
+        for (asked, exhausted) in [(None, false), (Some(0), true), (Some(1), false)] {
             let mut reach = round(2, &End::Time);
             reach.ended_within(0, &End::Exhausted);
             reach.discount(&ExploreLimits { preemptions: asked, ..ExploreLimits::default() });

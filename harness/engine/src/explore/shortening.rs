@@ -17,9 +17,9 @@ use tearproof_core::verdict::{Findings, Step as Line};
 
 use super::arena::ArenaError;
 use super::bench::anomalies;
-use super::explorer::BOUND_MAX;
 use super::fates::{self, Fates};
 use super::ledger::{Found, Ledger};
+use super::round::BOUND_MAX;
 use super::scale::Cast;
 use super::search::{Continue, End, Limits, dpor, preemption};
 use super::source_line::add_source_lines;
