@@ -241,11 +241,17 @@ fn pin() {
     rustix::thread::sched_setaffinity(None, &allowed).expect("one of ours");
 }
 
-fn compare(rounds: usize, executions: u64) {
+/// A directory with the programs.
+fn programs() -> tempfile::TempDir {
     let directory = tempfile::Builder::new().prefix(".tearproof-").tempdir().expect("a directory");
     for (name, text) in [("worker.py", WORKER), ("store.py", PYTHON), ("store.mjs", NODE)] {
         std::fs::write(directory.path().join(name), text).expect("a program");
     }
+    directory
+}
+
+fn compare(rounds: usize, executions: u64) {
+    let directory = programs();
     pin();
     println!(
         "{} programs, one operation each; medians of {rounds} rounds by turns.\n{:<18} {:>12} {:>14} {:>12} {:>10}",
@@ -283,6 +289,14 @@ fn main() -> ExitCode {
         Some("janitor") => janitor_main(),
         Some("nest") => return nest_main(next().parse().expect("a number")),
         Some("nestling") => return nestling_main(),
+        // One of them alone, for profilers: `alone "python, lives on" 2000`.
+        Some("alone") => {
+            let (name, executions) = (next(), next().parse().expect("a number"));
+            let directory = programs();
+            pin();
+            let kind = kinds().into_iter().find(|kind| kind.name == name).expect("one of those in the table");
+            println!("{:.1} µs an execution", explored(&kind, directory.path(), executions));
+        }
         _ if std::env::args().any(|argument| argument == "--test") => compare(1, 40),
         _ => compare(5, 400),
     }

@@ -67,7 +67,14 @@ const CASES: &[(&str, Option<&str>)] = &[
     ("has few descriptors", None),
     ("has many files open", None),
     ("has too many files open", Some("it may have 3000 open files")),
+    ("behaves, made again", None),
+    ("waits for input, made again", Some("waits for ever for what nobody sends it")),
+    ("exits, made again", Some("ended by itself")),
+    ("aborts, made again", Some("SIGABRT")),
+    ("is killed, made again", Some("SIGKILL")),
 ];
+/// Clients of these are killed in the middle, and who is made in their place does so at once.
+const MADE_AGAIN: &str = ", made again";
 /// The execution in which it does so: something was judged by then.
 const THEN: u32 = 2;
 /// A case that takes longer hangs. Clients are given up after five seconds, each time.
@@ -110,6 +117,16 @@ struct Writer {
     context: ClientContext,
 }
 
+impl Writer {
+    /// How often this client was made, once each of its processes has asked.
+    fn births(&self) -> std::io::Result<u64> {
+        let book = self.context.dir.with_file_name(format!("births-{}", self.context.client));
+        let mut book = std::fs::File::options().create(true).append(true).open(book)?;
+        book.write_all(b"+")?;
+        Ok(book.metadata()?.len())
+    }
+}
+
 impl Client for Writer {
     fn read(&mut self, _: &mut Vec<u8>) -> Result<Found, StrategyError> {
         Ok(Found::Absent)
@@ -124,7 +141,11 @@ impl Client for Writer {
         std::fs::write(self.context.dir.with_file_name(format!("pid-{}", self.context.client)), own)
             .map_err(failed)?;
         std::fs::write(&temporary, b"new").map_err(failed)?;
-        let now = EXECUTIONS.fetch_add(1, Ordering::Relaxed) + 1 == THEN;
+        let execution = EXECUTIONS.fetch_add(1, Ordering::Relaxed) + 1;
+        let now = match self.how.ends_with(MADE_AGAIN) {
+            true => execution == 1 && self.births().map_err(failed)? > 1,
+            false => execution == THEN,
+        };
         let always = CASES.iter().any(|(how, said)| *how == self.how && said.is_none());
         // In the second execution the second one goes first.
         let who = if self.how == "kills another one" { 2 } else { 1 };
@@ -139,7 +160,7 @@ impl Client for Writer {
 fn misbehave(how: &str, file: &Path, kept: &mut Vec<OwnedFd>) {
     let open = || rustix::fs::open(file, rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty());
     let own = rustix::process::getpid();
-    match how {
+    match how.strip_suffix(MADE_AGAIN).unwrap_or(how) {
         "spins" => loop {
             std::hint::spin_loop();
         },
@@ -385,7 +406,7 @@ fn plan(how: &str, base: &Path) -> Plan {
     Plan {
         scenario,
         strategy: how.to_owned(),
-        hazard: Hazard::Concurrency,
+        hazard: if how.ends_with(MADE_AGAIN) { Hazard::Kill } else { Hazard::Concurrency },
         seed: 1,
         budget: Duration::from_secs(20),
         base: base.to_owned(),

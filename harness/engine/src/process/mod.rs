@@ -4,6 +4,7 @@
 mod clean;
 mod interrupt;
 mod nest;
+pub(crate) mod quiet;
 mod subreaper;
 
 use std::ffi::OsString;

@@ -111,15 +111,16 @@ pub fn approach_nest() -> io::Result<()> {
     Ok(())
 }
 
-/// Has the children of the calling thread live in the nest that its process was told of, if it was. From
-/// then on that thread can start no other threads.
+/// Has the children of the calling thread live in the nest that its process was told of; `false` if it was told of
+/// none. From then on that thread can start no other threads.
 ///
 /// # Errors
 /// When the kernel does not let it.
-pub fn enter_nest() -> io::Result<()> {
-    let Some(nest) = std::env::var_os(VARIABLE) else { return Ok(()) };
+pub fn enter_nest() -> io::Result<bool> {
+    let Some(nest) = std::env::var_os(VARIABLE) else { return Ok(false) };
     let namespace = File::open(format!("/proc/{}/ns/pid_for_children", nest.display()))?;
-    Ok(setns(namespace, CloneFlags::CLONE_NEWPID)?)
+    setns(namespace, CloneFlags::CLONE_NEWPID)?;
+    Ok(true)
 }
 
 /// Makes the namespace, and runs its first process.

@@ -35,6 +35,7 @@ use tearproof_core::strategy::{Client, ClientContext, Strategy, StrategyError, S
 pub use serve::serve_stdio;
 pub(crate) use settings::{OWN_EXECUTABLE, START_TIMEOUT};
 pub use slot::ChildSlot;
+pub(crate) use starter::start_from_here;
 
 use command::CommandClient;
 use settings::Settings;

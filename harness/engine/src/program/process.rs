@@ -12,8 +12,7 @@
 //! only the child itself; its descendants see the end of their standard input.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -22,15 +21,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, getpid, getppid, pidfd_open, set_parent_process_death_signal,
-};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::slot::{ChildSlot, Exit};
 use super::starter;
 use super::stderr::StderrTail;
+use crate::process::quiet::{self, Pipe};
 
 const CHUNK: usize = 64 * 1024;
 /// How long a process that has closed its standard output may take to end.
@@ -39,9 +35,9 @@ const CLOSING_GRACE: Duration = Duration::from_millis(200);
 /// A child with its pipes. Dropping it kills and reaps it.
 pub(super) struct Process {
     slot: Arc<ChildSlot>,
-    stdin: Option<File>,
-    stdout: File,
-    stderr: Option<File>,
+    stdin: Option<Pipe>,
+    stdout: Pipe,
+    stderr: Option<Pipe>,
     /// Becomes readable when the child ends. Absent on kernels and in sandboxes without pidfds;
     /// the child is then looked at every few milliseconds.
     ending: Option<OwnedFd>,
@@ -123,7 +119,6 @@ impl Process {
         let [program, arguments @ ..] = command else {
             return Err(io::Error::new(ErrorKind::InvalidInput, "the command is empty"));
         };
-        let agent = getpid();
         let mut command = Command::new(program);
         command.args(arguments).process_group(0);
         if !directory.as_os_str().is_empty() {
@@ -133,24 +128,12 @@ impl Process {
             .stdin(if with_stdin { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let before_exec = move || {
-            set_parent_process_death_signal(Some(Signal::KILL))?;
-            // The agent may have died before the line above took effect.
-            if getppid() == Some(agent) { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
-        };
-        #[expect(unsafe_code, reason = "the standard library knows no other way to set the death signal")]
-        // SAFETY: between fork and exec the closure makes two system calls, allocates nothing and
-        // takes no lock.
-        unsafe {
-            command.pre_exec(before_exec);
-        }
         let mut child = starter::start(command)?;
         let pid = child.id();
-        let file = |fd: OwnedFd| nonblocking(File::from(fd));
         let pipes = (|| {
-            let stdin = child.stdin.take().map(|pipe| file(pipe.into())).transpose()?;
-            let stdout = child.stdout.take().map(|pipe| file(pipe.into())).transpose()?;
-            let stderr = child.stderr.take().map(|pipe| file(pipe.into())).transpose()?;
+            let stdin = child.stdin.take().map(|pipe| Pipe::new(pipe.into())).transpose()?;
+            let stdout = child.stdout.take().map(|pipe| Pipe::new(pipe.into())).transpose()?;
+            let stderr = child.stderr.take().map(|pipe| Pipe::new(pipe.into())).transpose()?;
             Ok::<_, io::Error>((stdin, stdout.ok_or(ErrorKind::BrokenPipe)?, stderr))
         })();
         slot.install(child);
@@ -201,7 +184,7 @@ impl Process {
         let mut scanned = 0;
         loop {
             while *sent < request.len() {
-                let Some(mut stdin) = self.stdin.as_ref() else { break };
+                let Some(stdin) = &self.stdin else { break };
                 match stdin.write(&request[*sent..]) {
                     Ok(count) => *sent += count,
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -237,8 +220,9 @@ impl Process {
 
     /// Writes as much of a short request as fits into the pipe.
     pub fn send(&mut self, request: &[u8]) -> io::Result<()> {
-        match &mut self.stdin {
-            Some(stdin) => stdin.write_all(request),
+        match &self.stdin {
+            // A pipe takes a short line as a whole, or not at all.
+            Some(stdin) => stdin.write(request).map(drop),
             None => Ok(()),
         }
     }
@@ -322,9 +306,15 @@ impl Process {
             tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(limit.subsec_nanos()),
         };
-        match poll(&mut list, Some(&limit)) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(Interruption::Broken("poll", errno.into())),
+        let polled = match limit {
+            Timespec { tv_sec: 0, tv_nsec: 0 } => quiet::look(&mut list),
+            limit => poll(&mut list, Some(&limit)).map(drop).map_err(io::Error::from),
+        };
+        match polled {
+            Err(error) if error.kind() != ErrorKind::Interrupted => {
+                return Err(Interruption::Broken("poll", error));
+            }
+            _ => {}
         }
         let is = |place: usize| sources[place].0.is_some() && !list[place].revents().is_empty();
         let (stdout, ended, stderr) = (is(0), is(1), is(2));
@@ -360,7 +350,7 @@ impl Process {
     }
 
     fn read_stderr(&mut self) {
-        while let Some(stderr) = &mut self.stderr {
+        while let Some(stderr) = &self.stderr {
             match stderr.read(&mut self.chunk) {
                 Ok(count) if count > 0 => self.tail.push(&self.chunk[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -397,10 +387,4 @@ fn signal_name(signal: i32) -> &'static str {
         libc::SIGPIPE => " (SIGPIPE)",
         _ => "",
     }
-}
-
-fn nonblocking(file: File) -> io::Result<File> {
-    // The flag belongs to our end of the pipe alone; the child's end stays as programs expect it.
-    fcntl_setfl(&file, fcntl_getfl(&file)? | OFlags::NONBLOCK)?;
-    Ok(file)
 }

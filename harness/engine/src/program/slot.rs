@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::process::quiet;
 
 /// Where a client keeps its child, and where hazards reach it.
 #[derive(Debug, Default)]
@@ -118,10 +120,7 @@ impl ChildSlot {
     /// Whether the child has ended, or there is none. It is not reaped.
     pub(super) fn has_ended(&self) -> bool {
         let occupant = self.lock();
-        occupant.pid().is_none_or(|pid| {
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-            !matches!(waitid(WaitId::Pid(pid), options), Ok(None))
-        })
+        occupant.pid().is_none_or(quiet::has_ended)
     }
 
     /// Kills what is left of the child's process group and reaps the child. The status is that of

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use rustix::thread::futex;
 
+use crate::process::quiet;
 use crate::record::SharedMemory;
 
 const LINE: usize = 64;
@@ -23,6 +24,8 @@ const COMMON: usize = 2;
 /// Places in a thread's line.
 const GO: usize = 16;
 const MARK: usize = 20;
+/// The place in a process's line of what is told to its cradle.
+const CRADLE: usize = 40;
 
 /// How far an execution is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -193,6 +196,11 @@ impl<'m> Control<'m> {
         NurseryLine { memory: self.memory, start: LINE }
     }
 
+    /// What the supervisor and the cradle of one process tell each other.
+    pub fn cradle(&self, index: usize) -> NurseryLine<'m> {
+        NurseryLine { memory: self.memory, start: self.process(index).start + CRADLE }
+    }
+
     /// What the supervisor and one process tell each other.
     pub fn process(&self, index: usize) -> ProcessLine<'m> {
         assert!(index < self.layout.processes, "process {index} of {}", self.layout.processes);
@@ -206,7 +214,7 @@ impl<'m> Control<'m> {
     }
 }
 
-/// The line of the process of which clients are copies.
+/// What is told to a process of which clients are copies: to the nursery, or to a cradle.
 #[derive(Clone, Copy)]
 pub struct NurseryLine<'m> {
     memory: &'m SharedMemory,
@@ -219,25 +227,33 @@ impl NurseryLine<'_> {
     pub const NOBODY: u32 = 0;
     /// See [`Self::NOBODY`].
     pub const READY: u32 = 1;
+    /// Added to an index: a cradle for the process is wanted.
+    const A_CRADLE: u32 = 1 << 31;
 
     /// The process id of the copy that was wanted last.
     pub fn born(&self) -> &AtomicU32 {
         self.memory.u32_at(self.start + 8)
     }
 
-    /// The index of the process that is wanted.
-    pub fn wanted(&self) -> &AtomicU32 {
+    fn wanted(&self) -> &AtomicU32 {
         self.memory.u32_at(self.start + 4)
+    }
+
+    /// The index of the process that is wanted, and whether a cradle for it is.
+    pub fn wish(&self) -> (usize, bool) {
+        let wanted = self.wanted().load(Ordering::SeqCst);
+        ((wanted & !Self::A_CRADLE) as usize, wanted & Self::A_CRADLE != 0)
     }
 
     fn order_word(&self) -> &AtomicU32 {
         self.memory.u32_at(self.start)
     }
 
-    /// Wants the process with this index.
-    pub fn order(&self, index: u32) {
+    /// Wants the process with this index, or a cradle for it.
+    pub fn order(&self, index: usize, a_cradle: bool) {
         self.born().store(Self::NOBODY, Ordering::SeqCst);
-        self.wanted().store(index, Ordering::SeqCst);
+        let wanted = index as u32 | if a_cradle { Self::A_CRADLE } else { 0 };
+        self.wanted().store(wanted, Ordering::SeqCst);
         self.order_word().fetch_add(1, Ordering::SeqCst);
         let _ = futex::wake(self.order_word(), futex::Flags::empty(), 1);
     }
@@ -254,7 +270,11 @@ impl NurseryLine<'_> {
             if now != seen {
                 return now;
             }
-            let _ = futex::wait(self.order_word(), futex::Flags::empty(), seen, None);
+            let word = self.order_word().as_ptr() as u64;
+            let arguments = [word, libc::FUTEX_WAIT as u64, u64::from(seen), 0, 0];
+            // It may stand behind a gate itself. Whatever the kernel says, the word tells.
+            // SAFETY: the kernel reads a word that lives as long as the memory.
+            let _ = unsafe { quiet::call(libc::SYS_futex, arguments) };
         }
     }
 }

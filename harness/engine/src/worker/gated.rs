@@ -19,14 +19,14 @@ use tearproof_core::scenario::ClientRole;
 use super::client::Player;
 use super::{Opener, PartKind, Session, or_die};
 use crate::explore::gate;
-use crate::program::ChildSlot;
+use crate::program::{ChildSlot, start_from_here};
 
 /// Executions share one state directory, which the supervisor puts back as it was.
 pub const EXECUTION: u32 = 0;
 
 impl Session<'_> {
-    /// Installs the gate, and plays for ever.
-    pub(super) fn play_behind_gate(&self) -> io::Result<Infallible> {
+    /// Installs the gate, unless there is one, and plays for ever.
+    pub(super) fn play_behind_gate(&self, is_gated: bool) -> io::Result<Infallible> {
         let part = &self.specification.processes[self.index];
         let line = self.control.process(self.index);
         line.base().store(self.memory.address(), Ordering::SeqCst);
@@ -36,8 +36,10 @@ impl Session<'_> {
             // The supervisor blocks signals; a program is to get its own.
             SigSet::empty().thread_set_mask()?;
         }
-        let listener = gate::install()?;
-        line.gate().store(listener as u32 + 1, Ordering::SeqCst);
+        if !is_gated {
+            let listener = gate::install()?;
+            line.gate().store(listener as u32 + 1, Ordering::SeqCst);
+        }
         std::thread::scope(|scope| {
             for thread in 1..part.threads {
                 scope.spawn(move || or_die(|| self.play_for_ever(thread)));
@@ -51,6 +53,7 @@ impl Session<'_> {
         let line = self.control.thread(part.first_thread + thread);
         let mut seen = line.go().load(Ordering::SeqCst);
         let mut _held = None;
+        start_from_here();
         loop {
             seen = line.wait_for_go(seen);
             match part.kind {

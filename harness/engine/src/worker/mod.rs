@@ -24,6 +24,7 @@ use tearproof_core::strategy::{Client, ClientContext, Strategy, StrategyError};
 
 pub use control::{Control, Layout, Moment, NurseryLine, Step, Strike};
 pub use gated::EXECUTION;
+use nursery::Copy;
 pub use specification::{Part, PartKind, Specification};
 
 use crate::process::{approach_nest, die_with_parent};
@@ -181,10 +182,10 @@ fn run(index: usize, parent: u32, strategies: &dyn Strategies) -> io::Result<Inf
     let done = take_descriptor(rustix::stdio::stdout())?;
     let control = Control::open(&memory);
     let specification: Specification = serde_json::from_slice(&control.specification())?;
-    let index = if specification.gated && index == specification.processes.len() {
-        nursery::raise(&control.nursery(), parent)?
+    let Copy { index, is_gated } = if specification.gated && index == specification.processes.len() {
+        nursery::raise(&control, parent)?
     } else {
-        index
+        Copy { index, is_gated: false }
     };
     let part = &specification.processes[index];
     let lifetime = specification.lifetime(index);
@@ -201,7 +202,7 @@ fn run(index: usize, parent: u32, strategies: &dyn Strategies) -> io::Result<Inf
         idle: Mutex::new(HashMap::new()),
     };
     if specification.gated {
-        return session.play_behind_gate();
+        return session.play_behind_gate(is_gated);
     }
     std::thread::scope(|scope| {
         if specification.is_agent(index) {

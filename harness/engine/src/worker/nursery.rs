@@ -5,34 +5,64 @@
 //! thread and no gate, and forks whenever the supervisor wants a client. The copy is the supervisor's own
 //! child (`CLONE_PARENT`), which it signals and reaps like any other.
 //!
+//! To install a gate takes the kernel nearly as long as to fork: it translates the filter, and runs it for every call
+//! that there is. A client that is born again and again has a cradle, a copy that stands behind the gate of that
+//! client and makes all its calls quietly ([`crate::process::quiet`]): what is born there inherits the gate.
+//!
 //! Not covered: sessions without gates, in which processes begin one by one.
 
+use std::hash::RandomState;
 use std::io;
 use std::sync::atomic::Ordering;
 
-use super::control::NurseryLine;
+use super::control::{Control, NurseryLine};
 use crate::explore::gate;
-use crate::process::die_with_parent;
+use crate::process::{die_with_parent, quiet};
 
-/// Forks whenever it is asked to, for ever. Returns in the copy, which is the process with this index.
-pub(super) fn raise(line: &NurseryLine<'_>, parent: u32) -> io::Result<usize> {
+/// What a copy is.
+pub(super) struct Copy {
+    /// The process that it is to be.
+    pub index: usize,
+    /// Whether it stands behind a gate already.
+    pub is_gated: bool,
+}
+
+/// Forks whenever it is asked to, for ever. Returns in the copy.
+pub(super) fn raise(control: &Control<'_>, parent: u32) -> io::Result<Copy> {
     gate::prepare();
     // To ask the processor what it can do takes long on virtual machines; copies need not ask.
     #[cfg(target_arch = "x86_64")]
     std::hint::black_box(std::is_x86_feature_detected!("avx2"));
-    let mut seen = line.orders_so_far();
+    // Nor need they draw the keys of their hash tables.
+    std::hint::black_box(RandomState::new());
+    let line = control.nursery();
+    let seen = line.orders_so_far();
     line.born().store(NurseryLine::READY, Ordering::SeqCst);
+    let (index, a_cradle) = fork_on_demand(&line, seen, parent)?;
+    if !a_cradle {
+        return Ok(Copy { index, is_gated: false });
+    }
+    let line = control.cradle(index);
+    // There are no orders before the supervisor has the listener.
+    let seen = line.orders_so_far();
+    let listener = gate::install()?;
+    control.process(index).gate().store(listener as u32 + 1, Ordering::SeqCst);
+    fork_on_demand(&line, seen, parent)?;
+    Ok(Copy { index, is_gated: true })
+}
+
+/// Forks whenever there are other orders than those seen. Returns in the copy, with what was wanted.
+fn fork_on_demand(line: &NurseryLine<'_>, mut seen: u32, parent: u32) -> io::Result<(usize, bool)> {
     loop {
         seen = line.wait_for_order(seen);
-        let index = line.wanted().load(Ordering::SeqCst) as usize;
-        match fork_for_parent() {
-            Ok(Some(pid)) => line.born().store(pid, Ordering::SeqCst),
-            Ok(None) => {
+        let wish = line.wish();
+        match fork_for_parent()? {
+            Some(pid) => line.born().store(pid, Ordering::SeqCst),
+            None => {
                 die_with_parent(parent)?;
                 rustix::process::setpgid(None, None)?;
-                return Ok(index);
+                return Ok(wish);
             }
-            Err(error) => return Err(error),
         }
     }
 }
@@ -48,17 +78,12 @@ fn fork_for_parent() -> io::Result<Option<u32>> {
     let told = unsafe { libc::prctl(PR_GET_TID_ADDRESS, &raw mut place) } == 0 && place != 0;
     let own = libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID;
     let flags = libc::CLONE_PARENT | libc::SIGCHLD | if told { own } else { 0 };
-    let none = std::ptr::null::<u8>();
     #[cfg(target_arch = "x86_64")]
-    let last = (place, none);
+    let last = (place, 0);
     #[cfg(not(target_arch = "x86_64"))]
-    let last = (none, place);
+    let last = (0, place);
     // SAFETY: without CLONE_VM this is fork: the copy goes on here, on a stack of its own. There is one
     // thread, so nobody else holds a lock in what is copied.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, flags as i64, none, none, last.0, last.1) };
-    match pid {
-        0 => Ok(None),
-        pid if pid > 0 => Ok(Some(pid as u32)),
-        _ => Err(io::Error::last_os_error()),
-    }
+    let pid = unsafe { quiet::call(libc::SYS_clone, [flags as u64, 0, 0, last.0, last.1]) }?;
+    Ok((pid != 0).then_some(pid as u32))
 }

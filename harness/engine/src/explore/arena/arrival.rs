@@ -123,9 +123,10 @@ impl Arena<'_> {
         // What it waits for came first; had its time been over, it had gone on before.
         let rests_freely = self.threads[index].nap.rests && self.may_wake(index);
         let state = std::mem::replace(&mut self.threads[index].state, State::Running);
-        let State::AtGate(Pending { notification, call, .. }) = state else {
+        let State::AtGate(Pending { notification, call, copies, .. }) = state else {
             return Err(ArenaError::Confused("only who waits can be let go".to_owned()));
         };
+        drop(copies);
         self.stirs += 1;
         let gives_up = match call {
             Call::Futex { .. } => self.threads[index].nap.gives_up,
@@ -151,6 +152,10 @@ impl Arena<'_> {
             self.note_cause(index);
         }
         let process = self.threads[index].process;
+        if self.processes[process].is_root() && self.drives(client) {
+            // An agent may have done something for itself on its way that brings what others wait for.
+            self.stirs += 1;
+        }
         if !notification.native {
             self.note_escape("a program of another architecture runs behind the gate");
         }
@@ -191,12 +196,12 @@ impl Arena<'_> {
                 self.threads[index].state = State::Running;
                 return self.answer(index, &notification, Answer::Continue);
             }
-            self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
+            self.threads[index].state = State::AtGate(Pending::new(notification, call));
             self.wait_for_message(index);
             return Ok(());
         }
         if self.ends_with_a_step(process, &call) {
-            self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
+            self.threads[index].state = State::AtGate(Pending::new(notification, call));
             return Ok(());
         }
         self.overhear(index, &call);

@@ -28,7 +28,7 @@ impl Arena<'_> {
                 self.processes[process].set_line(id, line);
                 self.threads[index].state = State::Parked(notification);
             } else {
-                self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
+                self.threads[index].state = State::AtGate(Pending::new(notification, call));
                 self.threads[index].nap.woken = true;
                 self.threads[index].nap.timed = false;
             }
@@ -53,7 +53,7 @@ impl Arena<'_> {
                 self.lie_down(index, clock, until, absolute);
                 // Who looks after others has nothing to do before somebody calls.
                 self.threads[index].nap.timed = until.is_some() && !self.is_lookout(index);
-                self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
+                self.threads[index].state = State::AtGate(Pending::new(notification, call));
                 Ok(())
             }
             libc::FUTEX_WAKE | libc::FUTEX_WAKE_BITSET => {

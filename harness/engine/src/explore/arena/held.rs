@@ -29,6 +29,8 @@ pub(super) struct Held {
     notification: Notification,
     /// Nobody had seen the thread when it came.
     is_newborn: bool,
+    /// Another one has gone on since it came, and may have ended it.
+    has_waited: bool,
 }
 
 /// In which order those go on who are held; those who are alike as they came.
@@ -82,11 +84,11 @@ impl Arena<'_> {
             self.give_back_memory(process);
         }
         let is_newborn = self.known(client, notification.tid).is_none() && executed.is_none();
-        self.processes[client].held.push(Held { notification, is_newborn });
+        self.processes[client].held.push(Held { notification, is_newborn, has_waited: false });
     }
 
     fn turn(&self, client: usize, held: &Held) -> Turn {
-        let Held { notification, is_newborn } = held;
+        let Held { notification, is_newborn, .. } = held;
         let (busy, calls) = self.processes[client].in_a_row;
         match self.known(client, notification.tid) {
             None if *is_newborn => Turn::Newborn,
@@ -107,18 +109,19 @@ impl Arena<'_> {
         let Some((turn, at)) = turns.min() else { return Ok(false) };
         if turn == Turn::GivesWay && self.next_due(client).is_some() {
             // The next time it is its turn as that of any other.
-            self.processes[client].in_a_row = (0, 0);
+            let process = &mut self.processes[client];
+            process.in_a_row = (0, 0);
+            process.held.iter_mut().for_each(|held| held.has_waited = true);
             return Ok(false);
         }
-        let may_be_gone = turn == Turn::Newborn || self.threads_of(client).nth(1).is_some();
         let process = &mut self.processes[client];
         // In the order in which they came, as births are.
-        let Held { notification, is_newborn } = process.held.remove(at);
+        let Held { notification, is_newborn, has_waited } = process.held.remove(at);
+        process.held.iter_mut().for_each(|held| held.has_waited = true);
         let (busy, calls) = process.in_a_row;
         let goes_on = busy == notification.tid && calls < IN_A_ROW;
         process.in_a_row = (notification.tid, if goes_on { calls + 1 } else { 1 });
-        // Another one may have ended it meanwhile.
-        if may_be_gone && !process.listener.is_waiting(notification.id) {
+        if (is_newborn || has_waited) && !process.listener.is_waiting(notification.id) {
             if is_newborn {
                 self.forget_birth(client);
             }

@@ -76,7 +76,7 @@ impl Arena<'_> {
         about: usize,
     ) -> Result<(), ArenaError> {
         if self.is_fated(about) && about != self.threads[index].process {
-            self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
+            self.threads[index].state = State::AtGate(Pending::new(notification, call));
             return Ok(());
         }
         let process = self.threads[index].process;

@@ -54,7 +54,7 @@ use crate::explore::system::ThreadId;
 use crate::worker::{Control, PartKind, Specification};
 use fate::Fate;
 use locks::Locks;
-use nursery::Nursery;
+use nursery::{Cradle, Nursery};
 use process::Process;
 use snapshot::Snapshot;
 use thread::{Pending, State, Thread};
@@ -116,6 +116,8 @@ pub struct Arena<'s> {
     control: Control<'s>,
     launch: Launch<'s>,
     nursery: Nursery,
+    /// Of the clients that were made again.
+    cradles: Vec<Option<Cradle>>,
     /// The mask that clients begin with.
     umask: u32,
     processes: Vec<Process>,
@@ -206,6 +208,7 @@ impl<'s> Arena<'s> {
             control,
             launch,
             nursery,
+            cradles: Vec::new(),
             umask: process::current_umask(),
             processes: Vec::new(),
             threads: Vec::new(),

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ExitStatus, Stdio};
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use super::ArenaError;
 use super::dial::{Dial, FACE};
 use super::process::Launch;
-use crate::explore::gate::{Auxiliary, ClientMemory, silence_vdso};
+use crate::explore::gate::{Auxiliary, ClientMemory, Listener, silence_vdso};
 use crate::worker::{Control, NurseryLine, Part};
 
 /// How often a process that is waited for on the same processor is let run, before time is given up.
@@ -66,36 +67,78 @@ impl Nursery {
         Ok(nursery)
     }
 
-    /// Has it make the process with this index.
+    /// Has it make the process with this index, or a cradle for it.
+    pub fn bear(
+        &mut self,
+        index: usize,
+        a_cradle: bool,
+        launch: &Launch<'_>,
+        control: &Control<'_>,
+    ) -> Result<Offspring, ArenaError> {
+        let line = control.nursery();
+        line.order(index, a_cradle);
+        let pid = self.wait_for(launch, &line)?;
+        Offspring::adopt(pid).map_err(ArenaError::environment(format!("adopting client process {index}")))
+    }
+
+    fn wait_for(&mut self, launch: &Launch<'_>, line: &NurseryLine<'_>) -> Result<u32, ArenaError> {
+        wait_for_birth(launch, line, || self.child.try_wait().map(|status| status.is_some()))
+    }
+}
+
+/// Waits until somebody was born, or until who bears has ended.
+fn wait_for_birth(
+    launch: &Launch<'_>,
+    line: &NurseryLine<'_>,
+    mut has_ended: impl FnMut() -> io::Result<bool>,
+) -> Result<u32, ArenaError> {
+    let mut patience = Patience::begin(launch.hang);
+    loop {
+        match line.born().load(Ordering::SeqCst) {
+            NurseryLine::NOBODY => {}
+            pid => return Ok(pid),
+        }
+        let goes_on = patience.wait();
+        if goes_on && patience.is_new() {
+            continue;
+        }
+        let ended = has_ended().map_err(ArenaError::environment("waiting for a client process"))?;
+        if ended || !goes_on {
+            let what = if ended { "ended" } else { "does not answer" };
+            let complaints = launch.complaints();
+            return Err(ArenaError::Client(format!(
+                "where clients are made, the process {what}: {complaints}"
+            )));
+        }
+    }
+}
+
+/// A process that stands behind the gate of a client, and of which that client is a copy whenever it is born anew
+/// (see [`crate::worker`]).
+#[derive(Debug)]
+pub(super) struct Cradle {
+    child: Offspring,
+    /// Of the gate. It does not say when the client has ended, since the cradle lives.
+    pub listener: Rc<Listener>,
+}
+
+impl Cradle {
+    pub const fn new(child: Offspring, listener: Rc<Listener>) -> Self {
+        Self { child, listener }
+    }
+
+    /// Has it make the client, which has this index.
     pub fn bear(
         &mut self,
         index: usize,
         launch: &Launch<'_>,
         control: &Control<'_>,
     ) -> Result<Offspring, ArenaError> {
-        let line = control.nursery();
-        line.order(index as u32);
-        let pid = self.wait_for(launch, &line)?;
+        let line = control.cradle(index);
+        line.order(index, false);
+        let has_ended = || self.child.try_wait().map(|status| status.is_some());
+        let pid = wait_for_birth(launch, &line, has_ended)?;
         Offspring::adopt(pid).map_err(ArenaError::environment(format!("adopting client process {index}")))
-    }
-
-    fn wait_for(&mut self, launch: &Launch<'_>, line: &NurseryLine<'_>) -> Result<u32, ArenaError> {
-        let mut patience = Patience::begin(launch.hang);
-        loop {
-            match line.born().load(Ordering::SeqCst) {
-                NurseryLine::NOBODY => {}
-                pid => return Ok(pid),
-            }
-            let ended =
-                self.child.try_wait().map_err(ArenaError::environment("waiting for a client process"))?;
-            if ended.is_some() || !patience.wait() {
-                let what = if ended.is_some() { "ended" } else { "does not answer" };
-                let complaints = launch.complaints();
-                return Err(ArenaError::Client(format!(
-                    "where clients are made, the process {what}: {complaints}"
-                )));
-            }
-        }
     }
 }
 
@@ -116,6 +159,11 @@ pub(super) struct Patience {
 impl Patience {
     pub fn begin(most: Duration) -> Self {
         Self { begun: Instant::now(), most, yields: 0 }
+    }
+
+    /// Whether it has only let others run so far.
+    pub const fn is_new(&self) -> bool {
+        self.yields < YIELDS
     }
 
     /// Lets others run. Whether there is any patience left.

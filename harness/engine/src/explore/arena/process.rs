@@ -11,7 +11,7 @@ use super::dial::Dial;
 use super::family::{Birth, Origin};
 use super::held::Held;
 use super::lookout::Runtime;
-use super::nursery::{Offspring, Patience};
+use super::nursery::{Cradle, Offspring, Patience};
 use super::tree::Inode;
 use super::{Arena, ArenaError, State};
 use crate::explore::access::Footprint;
@@ -272,15 +272,16 @@ impl Arena<'_> {
             self.control.thread(number).client().store(number as u32 + 1, Ordering::SeqCst);
             self.control.thread(number).go().store(known, Ordering::SeqCst);
         }
-        let mut child = self.nursery.bear(index, &self.launch, &self.control)?;
-        let (listener, memory) = self.fetch(index, &mut child)?;
+        let (child, listener) = self.bear(index)?;
+        let memory = ClientMemory::open(child.id())
+            .map_err(ArenaError::environment(format!("opening the memory of client process {index}")))?;
         Ok(Process {
             base: line.base().load(Ordering::SeqCst),
             client: index,
             parent: None,
             inner: child.id(),
             body: Body::Child(child),
-            listener: Rc::new(listener),
+            listener,
             memory,
             descriptors: Descriptors::default(),
             births: Vec::new(),
@@ -310,8 +311,27 @@ impl Arena<'_> {
         })
     }
 
+    /// Has a client's process made, behind a gate. One that is made again gets a cradle. Not so who drives a program:
+    /// what is left of the program's processes could come to the gate of the next ones.
+    fn bear(&mut self, index: usize) -> Result<(Offspring, Rc<Listener>), ArenaError> {
+        let again = index < self.processes.len() && !self.drives(index);
+        if again && self.cradles.get(index).is_none_or(Option::is_none) {
+            let mut child = self.nursery.bear(index, true, &self.launch, &self.control)?;
+            let listener = self.fetch(index, &mut child)?;
+            self.cradles.resize_with(self.cradles.len().max(index + 1), || None);
+            self.cradles[index] = Some(Cradle::new(child, listener));
+        }
+        if let Some(Some(cradle)) = self.cradles.get_mut(index) {
+            let child = cradle.bear(index, &self.launch, &self.control)?;
+            return Ok((child, Rc::clone(&cradle.listener)));
+        }
+        let mut child = self.nursery.bear(index, false, &self.launch, &self.control)?;
+        let listener = self.fetch(index, &mut child)?;
+        Ok((child, listener))
+    }
+
     /// Waits until a process has installed its gate, and takes the listener over.
-    fn fetch(&self, index: usize, child: &mut Offspring) -> Result<(Listener, ClientMemory), ArenaError> {
+    fn fetch(&self, index: usize, child: &mut Offspring) -> Result<Rc<Listener>, ArenaError> {
         let failed = || ArenaError::environment(format!("fetching the gate of client process {index}"));
         let mut patience = Patience::begin(self.launch.hang);
         let line = self.control.process(index);
@@ -319,6 +339,10 @@ impl Arena<'_> {
             match line.gate().load(Ordering::SeqCst) {
                 0 => {}
                 number => break number - 1,
+            }
+            let goes_on = patience.wait();
+            if goes_on && patience.is_new() {
+                continue;
             }
             if let Some(status) = child.try_wait().map_err(failed())? {
                 return Err(ArenaError::Client(format!(
@@ -331,7 +355,7 @@ impl Arena<'_> {
                     }
                 )));
             }
-            if !patience.wait() {
+            if !goes_on {
                 return Err(ArenaError::Client(format!("client process {index} did not start in time")));
             }
         };
@@ -343,8 +367,7 @@ impl Arena<'_> {
             }
             OwnedFd::from_raw_fd(fd as i32)
         };
-        let memory = ClientMemory::open(child.id()).map_err(failed())?;
-        Ok((Listener::new(listener), memory))
+        Ok(Rc::new(Listener::new(listener)))
     }
 
     /// The next call of a client's family; `None` when a process has ended that was on its way.

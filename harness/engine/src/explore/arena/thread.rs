@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::channel::Copies;
 use super::locks::Range;
 use super::perform::Half;
 use super::{Arena, nap};
@@ -33,6 +34,14 @@ pub(super) struct Pending {
     pub(super) notification: Notification,
     pub(super) call: Call,
     pub(super) half: Option<Half>,
+    /// Of what it waits for.
+    pub(super) copies: Copies,
+}
+
+impl Pending {
+    pub fn new(notification: Notification, call: Call) -> Self {
+        Self { notification, call, half: None, copies: Copies::default() }
+    }
 }
 
 /// One thread of a client.
@@ -77,7 +86,7 @@ impl Arena<'_> {
             Call::Wait(wait) => {
                 let at_wires = !self.wires_of(thread.process, wait).is_empty();
                 let over = wait.is_a_look() || thread.nap.timed && self.may_wake(index);
-                over || at_wires && self.has_come(index, wait)
+                over || at_wires && self.has_come(index, wait, &pending.copies)
             }
             call if !self.gates.is_empty() && pending.half.is_none() => {
                 match self.writes_to(thread.process, call) {

@@ -92,9 +92,10 @@ impl System for Arena<'_> {
             });
         }
         let state = std::mem::replace(&mut self.threads[index].state, State::Running);
-        let State::AtGate(Pending { notification, call, half }) = state else {
+        let State::AtGate(Pending { notification, call, half, copies }) = state else {
             return Err(ArenaError::Confused(format!("thread {id:?} is not at the gate")));
         };
+        drop(copies);
         if self.deeds.is_some() {
             self.remember_name(id, process, &call);
         }
@@ -131,7 +132,8 @@ impl System for Arena<'_> {
             Ending::More(half) => {
                 part = 1;
                 self.note(id, part, &call, None);
-                self.threads[index].state = State::AtGate(Pending { notification, call, half: Some(half) });
+                self.threads[index].state =
+                    State::AtGate(Pending { half: Some(half), ..Pending::new(notification, call) });
             }
             Ending::Answer(answer) => {
                 returned = match answer {

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::channel::Nature;
+use super::channel::{Copies, Nature};
 use super::futex::FUTEX_COMMANDS;
 use super::perform::{self, Effect, Ending};
 use super::thread::Thread;
@@ -31,7 +31,7 @@ impl Arena<'_> {
             }
             Call::Sleep { nanoseconds, absolute, clock } => {
                 self.lie_down(index, clock, Some(nanoseconds), absolute);
-                self.threads[index].state = State::AtGate(Pending { notification, call, half: None });
+                self.threads[index].state = State::AtGate(Pending::new(notification, call));
                 Ok(())
             }
             Call::Clock { clock, buffer } => {
@@ -65,23 +65,28 @@ impl Arena<'_> {
             Call::Exit { group } => self.exit(index, &notification, group),
             Call::Spawn { flags } => self.expect_birth(index, &notification, flags),
             Call::Execute => self.execute(index, &notification),
-            Call::Wait(wait) => self.wait_for(index, notification, wait),
-            Call::Socket(call) => match call.wait() {
-                Some(wait) if self.processes[process].waits_on(call.fd) => {
-                    self.wait_for(index, notification, wait)
+            Call::Wait(wait) => self.wait_for(index, notification, wait, Copies::default()),
+            Call::Socket(call) => {
+                match call.wait().map(|wait| (wait, self.processes[process].nature_of(call.fd))) {
+                    Some((wait, Nature::Channel(copy))) => {
+                        self.wait_for(index, notification, wait, Copies::of(copy))
+                    }
+                    _ => self.stir(index, &notification),
                 }
-                _ => self.stir(index, &notification),
-            },
+            }
             Call::Read { fd, ref into, offset } => match self.processes[process].nature_of(fd) {
-                Nature::Channel if offset.is_none() => {
-                    self.wait_for(index, notification, Wait::ready(fd, libc::POLLIN))
+                Nature::Channel(copy) if offset.is_none() => {
+                    self.wait_for(index, notification, Wait::ready(fd, libc::POLLIN), Copies::of(copy))
                 }
                 Nature::Chance => self.draw(index, &notification, into),
                 _ => self.stir(index, &notification),
             },
-            Call::Write { fd, offset: None, .. } if self.processes[process].waits_on(fd) => {
-                self.wait_for(index, notification, Wait::ready(fd, libc::POLLOUT))
-            }
+            Call::Write { fd, offset: None, .. } => match self.processes[process].nature_of(fd) {
+                Nature::Channel(copy) => {
+                    self.wait_for(index, notification, Wait::ready(fd, libc::POLLOUT), Copies::of(copy))
+                }
+                _ => self.stir(index, &notification),
+            },
             Call::Write { .. } => self.stir(index, &notification),
             Call::Close { .. } | Call::CloseRange { .. } | Call::Duplicate { .. } => {
                 self.stir(index, &notification)
@@ -113,10 +118,16 @@ impl Arena<'_> {
     }
 
     /// A call that waits for a pipe, a socket, a child or a signal.
-    fn wait_for(&mut self, index: usize, notification: Notification, wait: Wait) -> Result<(), ArenaError> {
+    fn wait_for(
+        &mut self,
+        index: usize,
+        notification: Notification,
+        wait: Wait,
+        copies: Copies,
+    ) -> Result<(), ArenaError> {
         let at_wires = !self.wires_of(self.threads[index].process, &wait).is_empty();
         // Who does not want to wait gets what there is.
-        if !at_wires && (wait.is_a_look() || self.has_come(index, &wait)) {
+        if !at_wires && (wait.is_a_look() || self.has_come(index, &wait, &copies)) {
             return self.stir(index, &notification);
         }
         self.lie_down(index, libc::CLOCK_MONOTONIC, wait.timeout(), false);
@@ -128,7 +139,7 @@ impl Arena<'_> {
         }
         self.threads[index].nap.asked_at = Some(self.stirs);
         self.threads[index].state =
-            State::AtGate(Pending { notification, call: Call::Wait(wait), half: None });
+            State::AtGate(Pending { notification, call: Call::Wait(wait), half: None, copies });
         Ok(())
     }
 

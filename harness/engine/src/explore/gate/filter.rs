@@ -13,6 +13,7 @@ use libc::{
 };
 
 use super::gated::{HARMLESS_REQUESTS, REFUSED, calls_gated};
+use crate::process::quiet;
 
 const LOAD: u32 = BPF_LD | BPF_W | BPF_ABS;
 const EQUAL: u32 = BPF_JMP | BPF_JEQ | BPF_K;
@@ -23,6 +24,8 @@ const RETURN: u32 = BPF_RET | BPF_K;
 /// Offsets into `struct seccomp_data`.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
+/// The low and the high word of where the call returns to.
+const INSTRUCTION: [u32; 2] = if cfg!(target_endian = "big") { [12, 8] } else { [8, 12] };
 const fn low_word_of_argument(index: u32) -> u32 {
     16 + 8 * index + if cfg!(target_endian = "big") { 4 } else { 0 }
 }
@@ -93,6 +96,8 @@ fn ranges() -> Vec<Range> {
 struct Ends {
     unless_anonymous: usize,
     unless_harmless: usize,
+    /// An agent's calls for itself ([`quiet`]).
+    unless_quiet: usize,
     allow: usize,
     notify: usize,
     refuse: usize,
@@ -102,14 +107,16 @@ impl Ends {
     /// The ends of a program that is so long without them.
     const fn after(length: usize) -> Self {
         let unless_harmless = length + 3;
-        let allow = unless_harmless + 1 + HARMLESS_REQUESTS.len();
-        Self { unless_anonymous: length, unless_harmless, allow, notify: allow + 1, refuse: allow + 2 }
+        let unless_quiet = unless_harmless + 1 + HARMLESS_REQUESTS.len();
+        let allow = unless_quiet + 2 * INSTRUCTION.len();
+        let (notify, refuse) = (allow + 1, allow + 2);
+        Self { unless_anonymous: length, unless_harmless, unless_quiet, allow, notify, refuse }
     }
 
     const fn of(&self, treatment: Treatment) -> usize {
         match treatment {
             Treatment::Allow => self.allow,
-            Treatment::Notify => self.notify,
+            Treatment::Notify => self.unless_quiet,
             Treatment::Refuse => self.refuse,
             Treatment::UnlessAnonymous => self.unless_anonymous,
             Treatment::UnlessHarmless => self.unless_harmless,
@@ -125,6 +132,12 @@ impl Ends {
             let is_last = at + 1 == HARMLESS_REQUESTS.len();
             let otherwise = if is_last { self.notify } else { program.len() + 1 };
             branch(program, EQUAL, request, self.allow, otherwise);
+        }
+        let quiet = quiet::instruction();
+        for (word, offset) in [quiet as u32, (quiet >> 32) as u32].into_iter().zip(INSTRUCTION) {
+            program.push(statement(LOAD, offset));
+            let otherwise = if offset == INSTRUCTION[1] { self.allow } else { program.len() + 1 };
+            branch(program, EQUAL, word, otherwise, self.notify);
         }
         program.extend([ALLOW, NOTIFY, REFUSE]);
     }
@@ -222,6 +235,17 @@ mod tests {
 
     /// What the kernel's machine makes of a call.
     fn verdict(program: &[sock_filter], architecture: u32, number: u32, arguments: [u32; 6]) -> u32 {
+        verdict_at(program, 0x7fff_1234_5678, architecture, number, arguments)
+    }
+
+    /// The same, of a call that returns to this place.
+    fn verdict_at(
+        program: &[sock_filter],
+        instruction: u64,
+        architecture: u32,
+        number: u32,
+        arguments: [u32; 6],
+    ) -> u32 {
         let (mut at, mut register) = (0, 0);
         loop {
             let sock_filter { code, jt, jf, k } = program[at];
@@ -231,6 +255,8 @@ mod tests {
                     register = match k {
                         NUMBER => number,
                         ARCHITECTURE => architecture,
+                        _ if k == INSTRUCTION[0] => instruction as u32,
+                        _ if k == INSTRUCTION[1] => (instruction >> 32) as u32,
                         _ => arguments[(0..6).find(argument).expect("an argument") as usize],
                     };
                     at += 1;
@@ -279,6 +305,19 @@ mod tests {
             |request: u32| verdict(&program, NATIVE, libc::SYS_ioctl as u32, [0, request, 0, 0, 0, 0]);
         assert_eq!(HARMLESS_REQUESTS.map(asked), [ALLOWED; 5]);
         assert_eq!(asked(0x4020_940d), STOPPED, "FICLONERANGE");
+    }
+
+    #[test]
+    fn one_instruction_passes_and_its_neighbours_do_not() {
+        let program = program();
+        let (quiet, read) = (quiet::instruction(), libc::SYS_read as u32);
+        assert_eq!(verdict_at(&program, quiet, NATIVE, read, [0; 6]), ALLOWED);
+        for other in [quiet + 1, quiet - 1, quiet ^ 1 << 32, quiet ^ 1 << 31, quiet & 0xffff_ffff] {
+            assert_eq!(verdict_at(&program, other, NATIVE, read, [0; 6]), STOPPED, "{other:#x}");
+        }
+        assert_eq!(verdict_at(&program, quiet, !NATIVE, read, [0; 6]), STOPPED, "another architecture");
+        let refused = REFUSED[0] as u32;
+        assert_eq!(verdict_at(&program, quiet, NATIVE, refused, [0; 6]), NOT_THERE);
     }
 
     #[test]

@@ -95,6 +95,17 @@ impl ClientMemory {
         self.read(address, &mut word)?;
         Ok(u64::from_ne_bytes(word))
     }
+
+    /// Reads two words of 64 bits, one after the other.
+    ///
+    /// # Errors
+    /// EFAULT when they are not there.
+    pub fn read_two_u64(&self, address: u64) -> io::Result<[u64; 2]> {
+        let mut words = [0; 16];
+        self.read(address, &mut words)?;
+        let (pair, _) = words.as_chunks::<8>();
+        Ok([u64::from_ne_bytes(pair[0]), u64::from_ne_bytes(pair[1])])
+    }
 }
 
 /// The kernel says EIO of memory that is not there; a call would have said EFAULT.

@@ -34,4 +34,4 @@ pub use show::Shown;
 pub use socket::{SocketAct, SocketCall};
 pub use uncommon::Uncommon;
 pub use vdso::{Auxiliary, Face, silence_vdso};
-pub use wait::{Form, Wait};
+pub use wait::{Form, Source, Wait};

@@ -94,7 +94,7 @@ impl Wait {
             if address == 0 {
                 return Ok(None);
             }
-            let (seconds, nanoseconds) = (memory.read_u64(address)?, memory.read_u64(address + 8)?);
+            let [seconds, nanoseconds] = memory.read_two_u64(address)?;
             Ok(Some(seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)))
         };
         let set = |address: u64| if address == 0 { Ok(None) } else { memory.read_u64(address).map(Some) };
@@ -155,12 +155,13 @@ impl Wait {
     }
 
     fn poll(memory: &ClientMemory, address: u64, count: u64, timeout: Option<u64>) -> io::Result<Self> {
-        let mut sources = SmallVec::new();
-        for index in 0..count.min(MOST as u64) {
-            let fd = memory.read_u32(address + 8 * index)? as i32;
-            let events = memory.read_u32(address + 8 * index + 4)? as i16;
-            sources.push((fd, events));
-        }
+        let mut list: SmallVec<[u8; 64]> = smallvec![0; 8 * count.min(MOST as u64) as usize];
+        memory.read(address, &mut list)?;
+        let (entries, _) = list.as_chunks::<8>();
+        let source = |&[a, b, c, d, e, f, ..]: &[u8; 8]| {
+            (i32::from_ne_bytes([a, b, c, d]), i16::from_ne_bytes([e, f]))
+        };
+        let sources = entries.iter().map(source).collect();
         Ok(Self::Events { sources, timeout, form: Form::Poll(address) })
     }
 
