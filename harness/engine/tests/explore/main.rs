@@ -237,7 +237,18 @@ fn clients_that_are_killed_or_suspended_come_to_the_same_outcomes() {
                 "n2 W2|o2 W2",
             ][..],
         ),
-        (Hazard::Pause, &["x2 u2|d5 s2", "i2 u2|d1 e2 d9 e2", "o0 F0 p0 U0|d3 o0 F0 r0", "d2 x2|d3 x2"][..]),
+        (
+            Hazard::Pause,
+            &[
+                "x2 u2|d5 s2",
+                "i2 u2|d1 e2 d9 e2",
+                "o0 F0 p0 U0|d3 o0 F0 r0",
+                "d2 x2|d3 x2",
+                // The second one waits for who is suspended, and so the third one rises.
+                "o0 p0|o0 p0|o0 D3",
+                "o0 F0 x2|o0 F0 u2|D3 s2",
+            ][..],
+        ),
     ] {
         let (mut run, mut of) = (0, 0);
         for script in scripts {

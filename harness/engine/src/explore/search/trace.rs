@@ -109,13 +109,15 @@ impl Trace {
             None => Clock::new(),
         };
         past.resize(self.threads.len(), 0);
-        for last in step.follows.iter().filter_map(|thread| self.last_of(*thread)) {
-            join(&mut past, &self.events[last].clock);
-        }
         let mask = mask_of(&step.footprint);
         let mut conflicting = std::mem::take(&mut self.conflicting);
         self.conflicts_with(&past, mask, &step.footprint, &mut conflicting);
         let mut clock = past.clone();
+        // These hide no race: who goes on because of a step would have had to wait without it, and the step that only
+        // comes when nobody can go on could have come before.
+        for last in step.follows.iter().filter_map(|thread| self.last_of(*thread)) {
+            join(&mut clock, &self.events[last].clock);
+        }
         for &index in &conflicting {
             if !covers(&clock, &self.events[index]) {
                 join(&mut clock, &self.events[index].clock);
