@@ -113,11 +113,10 @@ impl Trace {
         let mut conflicting = std::mem::take(&mut self.conflicting);
         self.conflicts_with(&past, mask, &step.footprint, &mut conflicting);
         let mut clock = past.clone();
-        // These hide no race: who goes on because of a step would have had to wait without it, and the step that only
-        // comes when nobody can go on could have come before.
         for last in step.follows.iter().filter_map(|thread| self.last_of(*thread)) {
             join(&mut clock, &self.events[last].clock);
         }
+        let stillness = clock.clone();
         for &index in &conflicting {
             if !covers(&clock, &self.events[index]) {
                 join(&mut clock, &self.events[index].clock);
@@ -126,6 +125,12 @@ impl Trace {
         clock[place] += 1;
         let waits_by_state =
             !step.potential.is_empty() && may_wait_for_locks(&step.footprint, &step.potential);
+        if !step.follows.is_empty() {
+            // That others had to stop hides those in front of which they could go on all the same.
+            conflicting.retain(|&index| {
+                !covers(&stillness, &self.events[index]) || self.lets_one_of_them_go_on(index, &step.follows)
+            });
+        }
         let races = self.races_among(&conflicting, past, &step.footprint, waits_by_state);
         self.conflicting = conflicting;
         self.last[place] = Some(self.events.len());
@@ -221,6 +226,30 @@ impl Trace {
             }
         }
         races
+    }
+
+    /// Whether one of these threads has gone on because of what a step, or a later one of its thread, gives back:
+    /// without that step it would have had to wait.
+    fn lets_one_of_them_go_on(&self, index: usize, threads: &[ThreadId]) -> bool {
+        let place = self.events[index].place;
+        let later = self.events.iter().enumerate().skip(index);
+        later.filter(|(_, event)| event.place == place).any(|(at, event)| {
+            let footprint = &event.step.footprint;
+            let gives_back = |&(number, access): &(usize, &Access)| {
+                matches!(access.mode, Mode::Release | Mode::ReleaseShared)
+                    && !footprint[..number].iter().any(|before| before.object == access.object)
+            };
+            footprint.iter().enumerate().filter(gives_back).any(|(_, given)| {
+                let takes = |access: &Access| {
+                    access.object == given.object
+                        && matches!(access.mode, Mode::Acquire | Mode::AcquireShared)
+                };
+                let taker = |event: &Event| threads.contains(&event.step.thread);
+                self.events[at + 1..]
+                    .iter()
+                    .any(|event| taker(event) && event.step.footprint.iter().any(takes))
+            })
+        })
     }
 
     /// The step before which a later one can come in place of this one, with which it conflicts: a kill that would come
