@@ -34,9 +34,9 @@ use crate::worker::{PartKind, Strategies};
 /// The part of a plan's time that is spent on short witnesses at most, once something was found.
 const SHARE_OF_WITNESSES: u32 = 4;
 /// Why it is not known what a pause does, though every execution was run.
-const NO_TIME_PASSES: &str = "nobody waited while another one could have been suspended, so no time has passed in a \
-    pause, and what the program makes of the time that it looks at is not known (hint: a client that waits for the lock \
-    lets time pass)";
+const NO_TIME_PASSES: &str = "nobody waited, or came late, while another one could have been suspended, so no time has \
+    passed in a pause, and what the program makes of the time that it looks at is not known (hint: a client that waits \
+    for the lock lets time pass)";
 
 /// Explores a plan until everything was seen or its time is over. What goes wrong on the way is part of the
 /// result.

@@ -1,8 +1,9 @@
 //! Which fates a plan is explored under: without any, or with one kill or one pause of each client in
-//! turn; a kill also of whom they talk to.
+//! turn; a kill also of whom they talk to. Beside who is suspended, others that drive programs may come late.
 
 use tearproof_core::claim::Hazard;
 use tearproof_core::plan::Plan;
+use tearproof_core::scenario::ClientRole;
 
 use super::arena::{FateKind, process_of};
 use super::system::ThreadId;
@@ -17,20 +18,28 @@ pub(super) fn of_plan(plan: &Plan, servers: usize) -> Vec<Fates> {
         Some(FateKind::Kill) => {
             (0..clients.end + servers).map(|victim| vec![(FateKind::Kill, victim)]).collect()
         }
-        Some(kind) => clients.map(|victim| vec![(kind, victim)]).collect(),
+        Some(kind) => {
+            let late = latecomers(plan);
+            let others = |victim: usize| late.iter().copied().filter(move |&client| client != victim);
+            let beside = |victim: usize| others(victim).map(|client| (FateKind::Late, client));
+            clients.map(|victim| std::iter::once((kind, victim)).chain(beside(victim)).collect()).collect()
+        }
         None => vec![Vec::new()],
     }
 }
 
 /// The fates under which a schedule of a plan can be run again. A kill is a step of its own; whoever
-/// may be paused, is only where the schedule says so.
+/// may be paused, or come late, does so only where the schedule says so.
 pub(super) fn of_schedule(plan: &Plan, schedule: &[ThreadId]) -> Fates {
     match kind(plan.hazard) {
         Some(FateKind::Kill) => {
             let kills = schedule.iter().filter(|thread| thread.is_reluctant());
             kills.map(|&thread| (FateKind::Kill, process_of(thread))).collect()
         }
-        Some(FateKind::Pause) => clients(plan).map(|victim| (FateKind::Pause, victim)).collect(),
+        Some(_) => {
+            let pauses = clients(plan).map(|victim| (FateKind::Pause, victim));
+            pauses.chain(latecomers(plan).into_iter().map(|client| (FateKind::Late, client))).collect()
+        }
         None => Fates::new(),
     }
 }
@@ -58,4 +67,16 @@ const fn kind(hazard: Hazard) -> Option<FateKind> {
 /// The processes that are clients: they come first, and whom they talk to after them.
 fn clients(plan: &Plan) -> std::ops::Range<usize> {
     0..plan.scenario.clients.iter().map(|role| role.count as usize).sum()
+}
+
+/// The clients that drive a program, each by one thread.
+fn latecomers(plan: &Plan) -> Vec<usize> {
+    let scenario = &plan.scenario;
+    let comes_late = |role: &ClientRole| {
+        let strategy = role.strategy.as_ref().unwrap_or(&plan.strategy);
+        role.threads == 1 && scenario.program(strategy).is_some()
+    };
+    let each = |role| std::iter::repeat_n(comes_late(role), role.count as usize);
+    let all = scenario.clients.iter().flat_map(each);
+    all.enumerate().filter_map(|(client, comes_late)| comes_late.then_some(client)).collect()
 }

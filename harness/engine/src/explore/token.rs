@@ -6,7 +6,7 @@
 //!
 //! Scenario, strategy, hazard, operations of each client, a digest of the definition, and the
 //! schedule: who took how many steps. Clients are letters, further threads of theirs small ones; `Ax`
-//! is where client A is killed, `Az` where it goes on after a pause.
+//! is where client A is killed, `Az` where it goes on after a pause, `Ay` where it comes late to an operation.
 //!
 //! Operations are followed by the processes of each role, in the order of the definition: `1:2.0` is
 //! one operation of each of two processes of the first role, and nobody of the second.
@@ -23,8 +23,9 @@ use super::system::ThreadId;
 
 /// Letters from `a` on that number further threads.
 const SMALL_LETTERS: u16 = 20;
-/// What stands for a kill of a client, after its letter, and for its going on after a pause.
+/// What stands for a kill of a client, after its letter, for its coming late, and for its going on after a pause.
 const KILL: char = 'x';
+const COMES_LATE: char = 'y';
 const GOES_ON: char = 'z';
 
 /// What runs one execution again.
@@ -75,7 +76,12 @@ pub fn name_of(thread: ThreadId) -> String {
     let client = |number: u16| char::from(b'A' + number.min(25) as u8);
     if thread.is_reluctant() {
         let process = process & !(ThreadId::RELUCTANT / THREADS_OF_A_CLIENT);
-        return format!("{}{}", client(process), if number == 0 { KILL } else { GOES_ON });
+        let fate = match number {
+            0 => KILL,
+            1 => GOES_ON,
+            _ => COMES_LATE,
+        };
+        return format!("{}{fate}", client(process));
     }
     format!("{}{}", client(process), small_letters(number))
 }
@@ -144,6 +150,7 @@ fn schedule(mut runs: &str) -> Option<Vec<ThreadId>> {
             match small {
                 KILL => thread |= ThreadId::RELUCTANT,
                 GOES_ON => thread |= ThreadId::RELUCTANT | 1,
+                COMES_LATE => thread |= ThreadId::RELUCTANT | 2,
                 _ => {
                     let digit = small as u16 - u16::from(b'a') + 1;
                     let next = number.checked_mul(SMALL_LETTERS)?.checked_add(digit);
@@ -183,6 +190,13 @@ mod tests {
             "index/flock-sibling-unlink/concurrency/2:2.1/0000000000001234/A3B2A1Ba1Cb1Bt1Baa1Blo1"
         );
         assert_eq!(text.parse::<Token>().expect("a token"), token);
+    }
+
+    #[test]
+    fn fates_read_back() {
+        for text in ["i/s/kill/1:2/0000000000001234/A3Bx1A2", "i/s/pause/1:2/0000000000001234/A3By1B2Az1A1"] {
+            assert_eq!(text.parse::<Token>().expect("a token").to_string(), text);
+        }
     }
 
     #[test]

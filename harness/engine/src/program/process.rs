@@ -66,6 +66,8 @@ pub(super) enum Interruption {
 struct Ready {
     stdout: bool,
     ended: bool,
+    /// Nothing was.
+    silent: bool,
 }
 
 /// What a read from standard output brought.
@@ -75,22 +77,35 @@ enum Got {
     End,
 }
 
-/// A point in time that moves on while the child is paused by a hazard.
+/// A point in time that moves on while the child is paused by a hazard. Behind a gate it comes when a wait for it is
+/// let end, whatever clocks show: who was suspended is none the slower for it.
 pub(super) struct Deadline<'a> {
     at: Instant,
     slot: &'a ChildSlot,
     seen: Duration,
+    /// How long may be waited behind a gate.
+    allowed: Option<Duration>,
 }
 
 impl<'a> Deadline<'a> {
     pub fn after(allowed: Duration, slot: &'a ChildSlot) -> Self {
         let now = Instant::now();
         let at = now.checked_add(allowed).unwrap_or_else(|| now + Duration::from_secs(86_400 * 365));
-        Self { at, slot, seen: slot.paused().0 }
+        Self { at, slot, seen: slot.paused().0, allowed: starter::is_gated().then_some(allowed) }
+    }
+
+    /// A wait of all the time that was left has brought nothing.
+    fn note_silence(&mut self) {
+        if let Some(allowed) = &mut self.allowed {
+            *allowed = Duration::ZERO;
+        }
     }
 
     /// How long is left; `None` when the time is over.
     fn left(&mut self) -> Option<Duration> {
+        if let Some(allowed) = self.allowed {
+            return (!allowed.is_zero()).then_some(allowed);
+        }
         let now = Instant::now();
         if self.at <= now {
             let (paused, still) = self.slot.paused();
@@ -196,6 +211,9 @@ impl Process {
             }
             let Some(left) = deadline.left() else { return Err(Interruption::TimedOut) };
             let ready = self.wait(*sent < request.len() && self.stdin.is_some(), left)?;
+            if ready.silent {
+                deadline.note_silence();
+            }
             // An answer that was printed just before the end counts.
             let open = self.take_output(&ready)?;
             if let Some(end) = self.output[scanned..].iter().position(|&byte| byte == b'\n') {
@@ -236,6 +254,9 @@ impl Process {
         loop {
             let Some(left) = deadline.left() else { return Err(Interruption::TimedOut) };
             let ready = if open { self.wait(false, left)? } else { self.wait_for_end(left)? };
+            if ready.silent {
+                deadline.note_silence();
+            }
             open &= self.take_output(&ready)?;
             if self.output.len() > limit {
                 return Err(Interruption::TooLong);
@@ -295,7 +316,7 @@ impl Process {
         let Some(listed) = sources.iter().find_map(|(fd, _)| *fd) else {
             // Everything is closed and there is no pidfd.
             std::thread::sleep(limit);
-            return Ok(Ready { stdout: false, ended: self.slot.has_ended() });
+            return Ok(Ready { stdout: false, ended: self.slot.has_ended(), silent: true });
         };
         // A source that is of no interest is not asked after: its place repeats one that is.
         let mut list = sources.map(|(fd, flags)| match fd {
@@ -316,12 +337,13 @@ impl Process {
             }
             _ => {}
         }
+        let silent = list.iter().all(|source| source.revents().is_empty());
         let is = |place: usize| sources[place].0.is_some() && !list[place].revents().is_empty();
         let (stdout, ended, stderr) = (is(0), is(1), is(2));
         if stderr {
             self.read_stderr();
         }
-        Ok(Ready { stdout, ended: ended || (self.ending.is_none() && self.slot.has_ended()) })
+        Ok(Ready { stdout, ended: ended || (self.ending.is_none() && self.slot.has_ended()), silent })
     }
 
     /// Takes what is ready. Returns whether standard output is still open.

@@ -49,6 +49,11 @@ pub fn start_from_here() {
     PLACE.set(Place::Here);
 }
 
+/// Whether the calling thread stands behind a gate.
+pub(super) fn is_gated() -> bool {
+    !matches!(PLACE.get(), Place::Elsewhere)
+}
+
 /// Starts the process.
 ///
 /// # Errors

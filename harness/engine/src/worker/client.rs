@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use tearproof_core::claim::Hazard;
 use tearproof_core::document::{Defect, Stamp};
 use tearproof_core::history::Failure;
 use tearproof_core::log::{render_record, verify_log};
@@ -205,6 +206,10 @@ impl Player<'_> {
         let line = self.session.control.thread(self.thread);
         for count in 0..operations {
             line.operations().store(count + 1, Ordering::SeqCst);
+            // Who drives a program may come late where another one is suspended.
+            if self.slot.is_some() && self.session.specification.plan.hazard == Hazard::Pause {
+                line.mark_operation();
+            }
             let operation = nth(role, count);
             self.perform(operation, None, role.hold);
         }

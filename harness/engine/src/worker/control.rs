@@ -24,6 +24,7 @@ const COMMON: usize = 2;
 /// Places in a thread's line.
 const GO: usize = 16;
 const MARK: usize = 20;
+const BEGIN: usize = 28;
 /// The place in a process's line of what is told to its cradle.
 const CRADLE: usize = 40;
 
@@ -413,6 +414,17 @@ impl ThreadLine<'_> {
     pub fn mark_section(&self) {
         let word = self.memory.u32_at(self.start + MARK);
         let _ = futex::wake(word, futex::Flags::empty(), 0);
+    }
+
+    /// Marks the beginning of an operation in the same way.
+    pub fn mark_operation(&self) {
+        let word = self.memory.u32_at(self.start + BEGIN);
+        let _ = futex::wake(word, futex::Flags::empty(), 0);
+    }
+
+    /// Whether an offset in the shared page is that by which some thread marks the beginning of an operation.
+    pub const fn is_begin(offset: u64) -> bool {
+        offset % LINE as u64 == BEGIN as u64
     }
 
     /// Operations that the thread has begun in this execution.

@@ -22,7 +22,7 @@ use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use tearproof_core::scenario::{Lifetime, Program, ProgramForm, Via};
 use tearproof_core::strategy::{Client, ClientContext, Strategy, StrategyError};
 
-pub use control::{Control, Layout, Moment, NurseryLine, Step, Strike};
+pub use control::{Control, Layout, Moment, NurseryLine, Step, Strike, ThreadLine};
 pub use gated::EXECUTION;
 use nursery::Copy;
 pub use specification::{Part, PartKind, Specification};

@@ -4,12 +4,14 @@
 //!
 //! A program is a text, one word a call: a letter for the call and digits for the files. It is the
 //! name of the strategy, so that a worker process finds it. `B` and a list of calls begins a process that
-//! makes them; `W` waits for what it says, and for its end.
+//! makes them; `W` waits for what it says, and for its end. After a `!` it is the program of somebody else, which
+//! clients drive; after two, each of them does it twice.
 
 mod player;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,17 +20,18 @@ use std::time::Duration;
 use proptest::strategy::{Strategy as _, ValueTree};
 use proptest::test_runner::TestRunner;
 use tearproof_core::claim::Hazard;
-use tearproof_core::document::Format;
+use tearproof_core::document::{Format, Shape};
 use tearproof_core::object::{Object, Operation};
 use tearproof_core::plan::Plan;
 use tearproof_core::scenario::{
-    Before, ClientRole, ExploreLimits, Lifetime, LockBefore, Require, Scenario, StateBefore, StateFile,
-    StressLimits, Via,
+    Before, ClientRole, ExploreLimits, Lifetime, LockBefore, Program, ProgramForm, Require, Scenario,
+    StateBefore, StateFile, StressLimits, Via,
 };
-use tearproof_core::strategy::Strategy;
+use tearproof_core::strategy::{ClientContext, Strategy};
 use tearproof_engine::explore::search::{End, Searched};
 use tearproof_engine::explore::{Exercise, Reduction, every_execution};
-use tearproof_engine::process::{Executable, Interrupt, StateRoot, janitor_main};
+use tearproof_engine::process::{Executable, Interrupt, StateRoot, janitor_main, nest_main, nestling_main};
+use tearproof_engine::program::serve_stdio;
 use tearproof_engine::stress::Surroundings;
 use tearproof_engine::worker::{Strategies, worker_main};
 
@@ -48,7 +51,26 @@ impl Strategies for Scripts {
     }
 }
 
+/// This binary as somebody else's program, which makes these calls.
+fn program(calls: &str) -> Program {
+    let executable = std::env::current_exe().expect("this program").to_string_lossy().into_owned();
+    Program {
+        name: "program".to_owned(),
+        form: ProgramForm::Worker { command: vec![executable, "serve".to_owned(), calls.to_owned()] },
+        claims: Vec::new(),
+        keeps: Vec::new(),
+        directory: PathBuf::from("/"),
+        timeout: Duration::from_secs(10),
+    }
+}
+
 fn plan(script: &str, hazard: Hazard) -> Plan {
+    let operations = if script.starts_with("!!") { 2 } else { 1 };
+    let programs = match script.trim_start_matches('!') {
+        built_in if built_in == script => Vec::new(),
+        calls => vec![program(calls)],
+    };
+    let strategy = programs.first().map_or(script, |program| &program.name).to_owned();
     let role = ClientRole {
         role: "caller".to_owned(),
         count: script.split('|').count() as u32,
@@ -65,7 +87,7 @@ fn plan(script: &str, hazard: Hazard) -> Plan {
         name: "script".to_owned(),
         summary: String::new(),
         source: String::new(),
-        strategies: vec![script.to_owned()],
+        strategies: vec![strategy.clone()],
         state: StateFile {
             file: "state".to_owned(),
             format: Format::Bytes,
@@ -75,16 +97,16 @@ fn plan(script: &str, hazard: Hazard) -> Plan {
             opaque: false,
         },
         clients: vec![role],
-        programs: Vec::new(),
+        programs,
         before: Before { state: StateBefore::Absent, lock: LockBefore::None },
         require: Require { guarantees: Vec::new(), hazards: Vec::new() },
         stress: StressLimits::default(),
-        explore: ExploreLimits { operations: 1, ..ExploreLimits::default() },
+        explore: ExploreLimits { operations, ..ExploreLimits::default() },
     };
     let shm = PathBuf::from("/dev/shm");
     Plan {
         scenario,
-        strategy: script.to_owned(),
+        strategy,
         hazard,
         seed: 1,
         budget: Duration::MAX,
@@ -265,6 +287,32 @@ fn clients_that_are_killed_or_suspended_come_to_the_same_outcomes() {
     }
 }
 
+/// Who drives a program may come late to an operation, in all of which another one was suspended.
+fn programs_that_come_late_come_to_the_same_outcomes() {
+    for script in [
+        "!x2 u2|O2",
+        "!x2 u2|O2 O2",
+        "!x2 u2|O2 u2 x2",
+        "!x2 F2 u2|o2 F2 O2",
+        "!x2 d5 u2|O2 d1 O2",
+        "!!x2 u2|O2",
+        "!!O2|x2 u2",
+        "!x2|O2|u2",
+    ] {
+        let (raw, reduced, classes) = compare(script, Hazard::Pause, 20_000).expect("few");
+        println!("  {script} (pause): {raw} raw executions, {classes} classes, {reduced} run");
+        assert!(reduced * 10 <= classes * 15, "{script}");
+    }
+    // Nobody else is suspended in the middle, so what there is is young.
+    let finds_old = |script, hazard| {
+        let ran = run(script, hazard, Reduction::Optimal, 20_000).expect("few");
+        ran.outcomes.iter().any(|outcome| outcome.contains("O2=old"))
+    };
+    assert!(finds_old("!x2 u2|O2", Hazard::Pause));
+    assert!(!finds_old("!x2 u2|O2", Hazard::Concurrency));
+    assert!(!finds_old("x2 u2|O2", Hazard::Pause), "a built-in strategy says itself how long it waits");
+}
+
 /// The kernel ends a write between two pages when its process is killed, and within a page never.
 fn a_writer_that_is_killed_between_two_pages_leaves_the_first() {
     let sizes = |hazard| -> Vec<usize> {
@@ -413,6 +461,23 @@ fn generated_after(begin: [&str; 2], hazard: Hazard, calls: &[&'static str], cas
     assert!(reduced * of <= classes * most);
 }
 
+/// What a program knows before its first request.
+fn context() -> ClientContext {
+    let scenario = plan("", Hazard::Concurrency).scenario;
+    let StateFile { object, format, size, .. } = scenario.state;
+    ClientContext {
+        dir: PathBuf::new(),
+        file: PathBuf::new(),
+        other_dir: None,
+        format,
+        object,
+        shape: Shape { format, size, grow: 0 },
+        client: 0,
+        lease: scenario.stress.lease,
+        patience: scenario.stress.patience,
+    }
+}
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
@@ -425,16 +490,31 @@ fn main() -> ExitCode {
             let mut next = || arguments.next().expect("an argument");
             let (dir, client) = (PathBuf::from(next()), next().parse().expect("a number"));
             let program = next().split(',').map(str::to_owned).collect();
-            print!("{}", Player { program, dir, client, child: None }.play());
+            print!("{}", Player { program, dir, client, child: None, results: String::new() }.play());
             return ExitCode::SUCCESS;
         }
+        Some("serve") => {
+            let calls = arguments.next().expect("calls");
+            let script = Scripts.built_in(&calls).expect("a script");
+            let input = BufReader::new(std::io::stdin());
+            serve_stdio(script, context(), input, std::io::stdout()).expect("requests");
+            return ExitCode::SUCCESS;
+        }
+        Some("nest") => {
+            return nest_main(arguments.next().and_then(|text| text.parse().ok()).expect("a number"));
+        }
+        Some("nestling") => return nestling_main(),
         Some("janitor") => {
             janitor_main();
             return ExitCode::SUCCESS;
         }
         _ => {}
     }
-    let tests: [(&str, fn()); 9] = [
+    let tests: [(&str, fn()); 10] = [
+        (
+            "programs_that_come_late_come_to_the_same_outcomes",
+            programs_that_come_late_come_to_the_same_outcomes,
+        ),
         ("locks_files_and_names_in_small_programs", locks_files_and_names_in_small_programs),
         (
             "clients_that_are_killed_or_suspended_come_to_the_same_outcomes",

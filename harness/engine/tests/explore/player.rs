@@ -44,7 +44,13 @@ impl Strategy for Script {
 
     fn client(&self, context: &ClientContext) -> Result<Box<dyn Client>, StrategyError> {
         let program = self.programs.get(context.client as usize - 1).cloned().unwrap_or_default();
-        Ok(Box::new(Player { program, dir: context.dir.clone(), client: context.client, child: None }))
+        Ok(Box::new(Player {
+            program,
+            dir: context.dir.clone(),
+            client: context.client,
+            child: None,
+            results: String::new(),
+        }))
     }
 }
 
@@ -54,6 +60,8 @@ pub(crate) struct Player {
     pub dir: PathBuf,
     pub client: u32,
     pub child: Option<Child>,
+    /// What was returned so far.
+    pub results: String,
 }
 
 impl Client for Player {
@@ -66,7 +74,8 @@ impl Client for Player {
         // Done before the first gate: what an execution left that was broken off is not of this one.
         let _ = std::fs::remove_file(&path);
         let results = self.play();
-        std::fs::write(path, results).map_err(|error| StrategyError::failed(error.to_string()))
+        self.results += &results;
+        std::fs::write(path, &self.results).map_err(|error| StrategyError::failed(error.to_string()))
     }
 }
 
@@ -153,6 +162,13 @@ impl Player {
             b's' => {
                 let stat = rustix::fs::stat(path(one))?;
                 return Ok(format!("{} bytes, {} names", stat.st_size, stat.st_nlink));
+            }
+            // Whether it is older than a minute.
+            b'O' => {
+                let changed = std::fs::metadata(path(one)).and_then(|metadata| metadata.modified());
+                let changed = changed.map_err(|_| Errno::NOENT)?;
+                let age = std::time::SystemTime::now().duration_since(changed).unwrap_or_default();
+                return Ok(if age > Duration::from_secs(60) { "old" } else { "young" }.to_owned());
             }
             b'e' => return rustix::fs::access(path(one), rustix::fs::Access::EXISTS).map(done),
             b'z' => {

@@ -49,6 +49,32 @@ fn who_waited_for_a_lock_file_that_is_removed_on_release_holds_it_beside_another
     verifies(&place, "flock-lock.toml", "kept", "mutual-exclusion");
 }
 
+/// Nobody waits for the lock, so nobody lets time pass: who tries it may only come an hour later.
+#[test]
+fn who_comes_late_takes_an_old_lock_from_one_who_is_suspended() {
+    let place = place();
+    let arguments = ["run", "age-lock.toml", "--engine", "explore", "--budget", "400s"];
+    let finished = place.run(&[&arguments[..], &["--seed", "1", "--shards", "1"]].concat());
+    assert_eq!(finished.code(), 0, "{}{}", finished.stdout(), finished.stderr());
+    assert_eq!(place.left_behind(), Vec::<String>::new());
+    let run = place.run_json();
+    let strategies = run["scenarios"][0]["strategies"].as_array().expect("strategies");
+    let of = |strategy: &str, hazard: &str| {
+        let found = strategies.iter().find(|found| found["name"] == strategy).expect("the strategy");
+        let mut cells = found["verdicts"].as_array().expect("verdicts").iter();
+        let wanted = |cell: &&Value| cell["guarantee"] == "mutual-exclusion" && cell["hazard"] == hazard;
+        cells.find(wanted).unwrap_or_else(|| panic!("{found}")).clone()
+    };
+    for (strategy, hazard) in [("aged", "concurrency"), ("flock", "concurrency"), ("flock", "pause")] {
+        let cell = of(strategy, hazard);
+        assert_eq!(cell["verdict"], "verified", "{cell}");
+    }
+    let told = replay(&place, "age-lock.toml", &of("aged", "pause"), "two-holders");
+    let at = |what: &str| told.find(what).unwrap_or_else(|| panic!("no `{what}` in {told}"));
+    assert!(at("is suspended") < at("comes late, by 3600"), "{told}");
+    assert!(at("comes late, by 3600") < at("utimens(active.lock)"), "{told}");
+}
+
 #[test]
 fn what_a_program_does_when_it_exits_is_a_part_of_it() {
     let place = place();

@@ -1,6 +1,7 @@
 //! What came of each step, for witnesses.
 
 use std::io;
+use std::time::Duration;
 
 use super::Arena;
 use crate::explore::gate::{Call, Shown, Target};
@@ -17,6 +18,8 @@ pub enum Act {
     Pause,
     /// It goes on.
     Resume,
+    /// A client comes late to an operation, by so much.
+    ComesLate(Duration),
 }
 
 /// What came of one step, for witnesses.
@@ -43,6 +46,7 @@ impl std::fmt::Display for Deed {
             Act::Kill => return write!(out, "is killed (SIGKILL)"),
             Act::Pause => return write!(out, "is suspended"),
             Act::Resume => return write!(out, "goes on"),
+            Act::ComesLate(by) => return write!(out, "comes late, by {by:?}"),
         };
         let shown = Shown { call, name: self.name.as_deref() };
         match self.part {

@@ -23,9 +23,9 @@
 //! changing anything, as between two rounds of polling, would only be a shorter pause: it goes on
 //! after somebody has changed something, until more time passes, and when nobody else can go on.
 //!
-//! Where nobody waits, no time passes, and a pause has no effect. To who never looks at a clock that is all one; of
-//! programs that do, what they would make of a lock that is older than it may be is not known then, and
-//! the verdict says so.
+//! Where nobody waits, time passes only before an operation of somebody who comes late ([`super::late`]). Where not
+//! even that is so, a pause has no effect. To who never looks at a clock that is all one; of programs that do, what
+//! they would make of a lock that is older than it may be is not known then, and the verdict says so.
 //!
 //! Not covered: a kill at another page boundary of a write of more than two pages than that at which
 //! it is divided.
@@ -48,6 +48,9 @@ pub enum FateKind {
     Kill,
     /// It is suspended, and goes on later.
     Pause,
+    /// It comes late to an operation, when time has passed in which another one was suspended
+    /// ([`late`](super::late)).
+    Late,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,11 +72,11 @@ pub(super) struct Fate {
     /// The victim has taken no step, or has changed something by its last one.
     pub visible: bool,
     /// Since the pause began, or time passed in it, somebody has changed something.
-    stirred: bool,
+    pub stirred: bool,
     /// The time to which others have come in the pause, in nanoseconds since the execution began.
-    clock_ns: u64,
+    pub clock_ns: u64,
     /// The time at which it is over.
-    until_ns: u64,
+    pub until_ns: u64,
     /// The step by which the victim was killed.
     struck: Option<u64>,
     /// When the victim would have gone on at the latest, by its clock, and which thread of it, had it not been
@@ -95,6 +98,7 @@ impl Fate {
         let number = match self.kind {
             FateKind::Kill => 0,
             FateKind::Pause => 1,
+            FateKind::Late => 2,
         };
         ThreadId(ThreadId::RELUCTANT | (self.victim as u16 * THREADS_OF_A_CLIENT + number))
     }
@@ -194,7 +198,7 @@ impl Arena<'_> {
 
     /// Whether a process may meet a fate in this execution, or has.
     pub(super) fn is_fated(&self, process: usize) -> bool {
-        self.fates.iter().any(|fate| fate.victim == process)
+        self.fates.iter().any(|fate| fate.victim == process && fate.kind != FateKind::Late)
     }
 
     /// A step of a process that a fate may strike depends on that; and who is suspended can go on
@@ -227,6 +231,7 @@ impl Arena<'_> {
                 FateKind::Pause => [Mode::AcquireShared, Mode::ReleaseShared]
                     .map(|mode| Access { object: pause_of(process), mode })
                     .into(),
+                FateKind::Late => SmallVec::new(),
             }
         };
         self.fates.iter().filter(|fate| fate.victim == process).flat_map(of).collect()
@@ -300,6 +305,7 @@ impl Arena<'_> {
         let due = |fate: &&Fate| match fate.kind {
             FateKind::Kill => fate.progress == Progress::Ahead && !self.is_spared(fate),
             FateKind::Pause => fate.progress == Progress::Under && (fate.stirred || nobody),
+            FateKind::Late => fate.progress == Progress::Ahead && self.can_be_late(fate.victim),
         };
         into.extend(self.fates.iter().filter(due).map(Fate::thread));
     }
@@ -349,6 +355,10 @@ impl Arena<'_> {
         let at = self.fates.iter().position(|fate| fate.thread() == id && fate.progress != Progress::Over);
         let at = at.ok_or_else(|| ArenaError::Confused(format!("{id:?} is nobody's fate")))?;
         let Fate { kind, victim, stirred, .. } = self.fates[at];
+        if kind == FateKind::Late {
+            self.fates[at].progress = Progress::Over;
+            return self.come_late(id, victim);
+        }
         // Who is suspended goes on after something has changed, or when nobody else can.
         let last_resort = kind == FateKind::Pause && !stirred;
         let follows = if last_resort { self.others_than(victim) } else { Threads::new() };
@@ -356,7 +366,7 @@ impl Arena<'_> {
         self.fates[at].slept = self.ends_of_naps(victim);
         let mut footprint: Footprint = match kind {
             FateKind::Kill => kill_of(victim),
-            FateKind::Pause => smallvec![Access { object: pause_of(victim), mode: Mode::Release }],
+            _ => smallvec![Access { object: pause_of(victim), mode: Mode::Release }],
         };
         let of_itself = footprint.len();
         self.fates[at].progress = Progress::Over;
@@ -397,7 +407,7 @@ impl Arena<'_> {
     }
 
     /// Notes that something happened to a client.
-    fn note_fate(&mut self, thread: ThreadId, what: Act) {
+    pub(super) fn note_fate(&mut self, thread: ThreadId, what: Act) {
         if let Some(deeds) = &mut self.deeds {
             deeds.push(Deed { step: self.steps, thread, part: 0, what, name: None, returned: None });
         }

@@ -1,5 +1,5 @@
-//! Futexes: the parking places of the shared page, the marks at either end of a critical section, and the
-//! locks that threads of one process share.
+//! Futexes: the parking places of the shared page, the marks before an operation and at either end of a critical
+//! section, and the locks that threads of one process share.
 
 use super::thread::{Pending, State};
 use super::{Arena, ArenaError};
@@ -27,6 +27,9 @@ impl Arena<'_> {
                 let id = self.threads[index].id;
                 self.processes[process].set_line(id, line);
                 self.threads[index].state = State::Parked(notification);
+                self.open_door(self.processes[process].client);
+            } else if self.processes[process].begins_at(address) {
+                return self.come_to_door(index, notification);
             } else {
                 self.threads[index].state = State::AtGate(Pending::new(notification, call));
                 self.threads[index].nap.woken = true;

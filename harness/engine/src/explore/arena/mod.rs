@@ -21,6 +21,7 @@ mod fate;
 mod futex;
 mod held;
 mod identity;
+mod late;
 mod locks;
 mod lookout;
 mod nap;

@@ -258,8 +258,16 @@ impl Arena<'_> {
             }
             self.is_paused(client) || able.iter().any(|thread| process_of(*thread) == client)
         };
+        // Who drives a program waits for its answer as long as anybody can still go on, be it after a pause.
+        let is_over = able.is_empty() && self.end_of_pause().is_none();
+        let gives_up = |index: usize| {
+            let process = &self.processes[self.threads[index].process];
+            let waits =
+                matches!(self.threads[index].state, State::AtGate(Pending { call: Call::Wait(_), .. }));
+            is_over || !waits || !process.is_root() || !self.drives(process.client)
+        };
         (0..self.threads.len())
-            .filter(|&index| self.is_asleep(index) && !stands_still(index))
+            .filter(|&index| self.is_asleep(index) && !stands_still(index) && gives_up(index))
             .min_by_key(|&index| (self.threads[index].nap.until_ns, self.threads[index].id))
             .filter(|&index| !self.pause_is_over_by(self.threads[index].nap.until_ns))
     }

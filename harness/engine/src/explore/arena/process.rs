@@ -21,7 +21,7 @@ use crate::explore::system::ThreadId;
 use crate::explore::watchdog::Watchdog;
 use crate::process::{Executable, Interrupt, Nest};
 use crate::record::{Drain, SharedMemory, ring_at};
-use crate::worker::{Control, PartKind, Specification};
+use crate::worker::{Control, PartKind, Specification, ThreadLine};
 
 /// In which the kernel counts how much a thread has worked, on every architecture that there is a gate for.
 const TICKS_A_SECOND: u64 = 100;
@@ -193,6 +193,11 @@ impl Process {
         let offset = address.checked_sub(self.base)?.checked_sub(self.line_start)?;
         let line = (offset / 64) as usize;
         (line < self.line_count).then_some(self.first_line + line)
+    }
+
+    /// Whether an address in a thread's line is that by which an operation is marked.
+    pub fn begins_at(&self, address: u64) -> bool {
+        ThreadLine::is_begin(address.wrapping_sub(self.base))
     }
 
     /// How the process ended, once it has.

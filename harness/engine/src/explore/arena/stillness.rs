@@ -44,6 +44,7 @@ impl Arena<'_> {
             let thread = &self.threads[index];
             match &thread.state {
                 State::Parked(_) => self.is_due(index).then_some((0, thread.id)),
+                State::Begins(_) => Some((0, thread.id)),
                 State::AtGate(Pending { half: Some(_), .. }) => Some((0, thread.id)),
                 _ if self.is_asleep(index) && self.may_wake(index) => Some((0, thread.id)),
                 _ if self.is_asleep(index) => Some((thread.nap.end(), thread.id)),

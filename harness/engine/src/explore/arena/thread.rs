@@ -18,6 +18,8 @@ pub(super) enum State {
     Parked(Notification),
     /// At the gate with a call.
     AtGate(Pending),
+    /// About to begin an operation, to which it may come late.
+    Begins(Notification),
     /// Somewhere in user space, on its way to the gate.
     Running,
     /// In a nap that is the runtime's own.
@@ -103,7 +105,11 @@ impl Arena<'_> {
         if self.is_paused(self.client_index(index)) {
             return false;
         }
-        matches!(self.threads[index].state, State::Parked(_)) && self.is_due(index) || self.can_go(index)
+        match self.threads[index].state {
+            State::Parked(_) => self.is_due(index),
+            State::Begins(_) => true,
+            _ => self.can_go(index),
+        }
     }
 
     /// Whether a thread has nothing to do before the next execution.

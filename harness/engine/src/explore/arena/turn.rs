@@ -91,6 +91,9 @@ impl System for Arena<'_> {
                 follows: Threads::new(),
             });
         }
+        if matches!(self.threads[index].state, State::Begins(_)) {
+            return self.begin_operation(index, cause);
+        }
         let state = std::mem::replace(&mut self.threads[index].state, State::Running);
         let State::AtGate(Pending { notification, call, half, copies }) = state else {
             return Err(ArenaError::Confused(format!("thread {id:?} is not at the gate")));
@@ -174,7 +177,7 @@ impl System for Arena<'_> {
         let waits =
             |index: &usize| matches!(self.threads[*index].state, State::AtGate(_)) && !self.can_go(*index);
         let threads = (0..self.threads.len()).filter(waits).map(|index| self.waits_for(index));
-        threads.chain(self.kills_waiting()).chain(self.silenced()).collect()
+        threads.chain(self.kills_waiting()).chain(self.late_and_waiting()).chain(self.silenced()).collect()
     }
 }
 

@@ -1,0 +1,222 @@
+//! Coming late: a client begins an operation after much time, in which another one was suspended.
+//!
+//! A pause matters where somebody lets time pass ([`super::fate`]). A program that gives up at once when another one
+//! has the lock, or waits in the kernel, never does; but whoever starts it may do so an hour later, and to such a one
+//! a lock of somebody who is suspended is an hour old. So where somebody may be suspended, each other client that
+//! drives a program stands still before each of its operations, and goes on in one of two ways: at once, or late.
+//! It is late once in an execution.
+//!
+//! To come late is a step of a thread of its own, which goes on when nobody else can, unless the search has it come
+//! earlier; when its client has no more operations, it does nothing. It can be taken only while its client is
+//! between two operations, and only while nobody else is in the middle of one but who is suspended by it: to stand
+//! still there would be another pause. So each client has a door, which is a lock: its own while it has an operation
+//! under way, and taken for a moment by whoever comes late.
+//!
+//! How long is told by [`Arena::lateness_ns`]. All of it has passed for all threads of the client.
+//!
+//! Not covered: clients of several threads; and who comes late while a third one waits for ever for who is suspended.
+
+use std::time::Duration;
+
+use smallvec::{SmallVec, smallvec};
+use tearproof_core::scenario::StressLimits;
+
+use super::fate::{FateKind, Progress, pause_of};
+use super::time::Now;
+use super::tree::digest;
+use super::{Act, Arena, ArenaError, State, THREADS_OF_A_CLIENT};
+use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
+use crate::explore::gate::{Answer, Notification};
+use crate::explore::system::{Step, ThreadId, Threads, Waiting};
+use crate::worker::PartKind;
+
+/// How late whoever drives a program may come, if the definition does not say how long a pause is.
+const LATENESS_NS: u64 = 3_600_000_000_000;
+
+/// What a client has while it has an operation under way.
+fn door_of(client: usize) -> Object {
+    Object { kind: ObjectKind::Channel, key: digest(&("door", client)) }
+}
+
+fn goes_through(client: usize) -> [Access; 2] {
+    [Mode::Acquire, Mode::Release].map(|mode| Access { object: door_of(client), mode })
+}
+
+impl Arena<'_> {
+    /// Whether clients stand still before their operations.
+    fn knows_lateness(&self) -> bool {
+        self.fates.iter().any(|fate| fate.kind == FateKind::Late)
+    }
+
+    /// Whether a client has a door.
+    fn has_door(&self, client: usize) -> bool {
+        let Some(part) = self.specification.processes.get(client) else { return false };
+        matches!(part.kind, PartKind::Client(_)) && part.threads == 1 && self.drives(client)
+    }
+
+    /// How long whoever is late has not been there, in nanoseconds: as long as a pause of the stress engine. Programs
+    /// have time-outs that nobody knows, so for them it is an hour where the definition leaves that length as it is.
+    fn lateness_ns(&self) -> u64 {
+        let stress = &self.specification.plan.scenario.stress;
+        if stress.pause == StressLimits::default().pause {
+            LATENESS_NS
+        } else {
+            stress.pause.as_nanos() as u64
+        }
+    }
+
+    /// A client is about to begin an operation.
+    pub(super) fn come_to_door(
+        &mut self,
+        index: usize,
+        notification: Notification,
+    ) -> Result<(), ArenaError> {
+        let client = self.client_index(index);
+        if !self.knows_lateness() || !self.has_door(client) {
+            return self.pass(index, &notification, Answer::Value(0));
+        }
+        self.open_door(client);
+        self.threads[index].state = State::Begins(notification);
+        Ok(())
+    }
+
+    /// A client has no operation under way any more.
+    pub(super) fn open_door(&mut self, client: usize) {
+        // Before anybody has taken a step all doors are open.
+        if self.acting.is_some() && self.knows_lateness() && self.has_door(client) {
+            self.released.push(Access { object: door_of(client), mode: Mode::Release });
+        }
+    }
+
+    /// A client goes through its door at once.
+    pub(super) fn begin_operation(
+        &mut self,
+        index: usize,
+        cause: Option<Object>,
+    ) -> Result<Step, ArenaError> {
+        let (id, client) = (self.threads[index].id, self.client_index(index));
+        let State::Begins(notification) = std::mem::replace(&mut self.threads[index].state, State::Running)
+        else {
+            return Err(ArenaError::Confused("only who is at its door can go through".to_owned()));
+        };
+        let takes = smallvec![Access { object: door_of(client), mode: Mode::Acquire }];
+        let mut footprint = self.with_life(client, self.with_memory(client, takes));
+        self.pass_time(index, &footprint);
+        self.answer(index, &notification, Answer::Value(0))?;
+        self.settle(client)?;
+        footprint.extend(std::mem::take(&mut self.released));
+        let signature = digest(&("begin", id.0));
+        self.add_causes(cause, &mut footprint);
+        self.threads[index].steps += 1;
+        let (potential, follows) = (SmallVec::new(), Threads::new());
+        Ok(Step { thread: id, footprint, potential, signature, yields: false, follows })
+    }
+
+    /// Whether a client is between two operations, or has none left. And whether another one comes.
+    fn at_door(&self, client: usize) -> Option<bool> {
+        let mut own = self.threads_of(client).map(|index| &self.threads[index].state);
+        own.find_map(|state| match state {
+            State::Begins(_) => Some(true),
+            State::Parked(_) => Some(false),
+            _ => None,
+        })
+    }
+
+    /// The others whose doors whoever is late has to find open.
+    fn who_may_not_stand_still(&self, late: usize) -> impl Iterator<Item = usize> + '_ {
+        let may_be_suspended = |client: usize| {
+            self.fates.iter().any(|fate| fate.kind == FateKind::Pause && fate.victim == client)
+        };
+        (0..self.specification.processes.len())
+            .filter(move |&client| client != late && self.has_door(client) && !may_be_suspended(client))
+    }
+
+    /// Whether a client could come late now.
+    pub(super) fn can_be_late(&self, late: usize) -> bool {
+        match self.at_door(late) {
+            None => false,
+            Some(false) => true,
+            Some(true) => self.who_may_not_stand_still(late).all(|client| self.at_door(client).is_some()),
+        }
+    }
+
+    /// What it could touch to come late in another state.
+    fn potential_of_lateness(&self, late: usize) -> SmallVec<[Potential; 4]> {
+        let victims = self.fates.iter().filter(|fate| fate.kind == FateKind::Pause && fate.victim != late);
+        let suspends = victims.map(|fate| pause_of(fate.victim));
+        let doors = self.who_may_not_stand_still(late).map(door_of);
+        let object = suspends.chain(doors);
+        object.map(|object| Potential::Certain(Access { object, mode: Mode::Acquire })).collect()
+    }
+
+    /// Those who could come late if their doors, or those of others, were open.
+    pub(super) fn late_and_waiting(&self) -> impl Iterator<Item = Waiting> + '_ {
+        let waits =
+            self.fates.iter().filter(|fate| fate.is_ahead(FateKind::Late) && !self.can_be_late(fate.victim));
+        waits.map(|fate| Waiting {
+            thread: fate.thread(),
+            footprint: smallvec![Access { object: door_of(fate.victim), mode: Mode::Acquire }],
+            potential: self.potential_of_lateness(fate.victim),
+        })
+    }
+
+    /// A client comes late to its next operation, if there is one.
+    pub(super) fn come_late(&mut self, id: ThreadId, late: usize) -> Result<Step, ArenaError> {
+        let mut footprint: Footprint = goes_through(late).into_iter().collect();
+        let potential = self.potential_of_lateness(late);
+        let goes_on = self.at_door(late) == Some(true);
+        if goes_on {
+            footprint.extend(self.who_may_not_stand_still(late).flat_map(goes_through));
+            let own = self.threads_of(late).map(|index| self.threads[index].nap.clock_ns).max().unwrap_or(0);
+            let mut now_ns = own.saturating_add(self.lateness_ns());
+            for at in 0..self.fates.len() {
+                if self.fates[at].kind == FateKind::Pause && self.fates[at].victim != late {
+                    now_ns = now_ns.max(self.suspend_beside(at, now_ns, &mut footprint));
+                }
+            }
+            for index in self.threads_of(late).collect::<Vec<_>>() {
+                let nap = &mut self.threads[index].nap;
+                nap.clock_ns = nap.clock_ns.max(now_ns);
+            }
+            self.shows(late, now_ns);
+            // Whoever depends on this step comes after that time.
+            self.time_after(Now { clock_ns: now_ns, shown_ns: 0 }, &footprint);
+            let by = Duration::from_nanos(now_ns - own);
+            self.note_fate(ThreadId(late as u16 * THREADS_OF_A_CLIENT), Act::ComesLate(by));
+        }
+        let signature = digest(&("late", id.0, goes_on, &footprint[..]));
+        Ok(Step { thread: id, footprint, potential, signature, yields: false, follows: Threads::new() })
+    }
+
+    /// Somebody comes late, at this time or a later one. Who may be suspended is, if it is in the middle of an
+    /// operation and could go on. The time until which it stands still.
+    fn suspend_beside(&mut self, at: usize, now_ns: u64, footprint: &mut Footprint) -> u64 {
+        let (victim, progress, stirred) =
+            (self.fates[at].victim, self.fates[at].progress, self.fates[at].stirred);
+        let object = pause_of(victim);
+        let goes_on = self.threads_of(victim).any(|index| self.is_able(index));
+        let suspends = progress == Progress::Ahead && goes_on && self.at_door(victim).is_none();
+        let modes: &[Mode] = match progress {
+            Progress::Ahead if suspends => &[Mode::Acquire],
+            // It is between two operations, has finished or has to wait.
+            Progress::Ahead => &[Mode::Acquire, Mode::Release],
+            Progress::Under if stirred => &[Mode::Hold],
+            Progress::Under => &[],
+            Progress::Over => &[Mode::Read],
+        };
+        footprint.extend(modes.iter().map(|&mode| Access { object, mode }));
+        let since_ns = self.threads_of(victim).map(|index| self.threads[index].nap.clock_ns).max();
+        let until_ns = since_ns.unwrap_or(0).saturating_add(self.lateness_ns()).max(now_ns);
+        let fate = &mut self.fates[at];
+        fate.stirred = false;
+        fate.clock_ns = fate.clock_ns.max(now_ns);
+        if suspends {
+            (fate.until_ns, fate.clock_ns) = (until_ns, until_ns);
+            fate.progress = Progress::Under;
+            self.time.passed_in_pause = true;
+            self.note_fate(ThreadId(victim as u16 * THREADS_OF_A_CLIENT), Act::Pause);
+            return until_ns;
+        }
+        if progress == Progress::Under { self.fates[at].until_ns.min(now_ns) } else { now_ns }
+    }
+}
