@@ -48,8 +48,7 @@ pub enum FateKind {
     Kill,
     /// It is suspended, and goes on later.
     Pause,
-    /// It comes late to an operation, when time has passed in which another one was suspended
-    /// ([`late`](super::late)).
+    /// It comes late to an operation, when time has passed in which another one was suspended.
     Late,
 }
 
