@@ -3,7 +3,7 @@
 
 use tearproof_core::claim::Hazard;
 use tearproof_core::plan::Plan;
-use tearproof_core::scenario::ClientRole;
+use tearproof_core::scenario::{ClientRole, LockBefore};
 
 use super::arena::{FateKind, process_of};
 use super::system::ThreadId;
@@ -20,7 +20,7 @@ pub(super) fn of_plan(plan: &Plan, servers: usize) -> Vec<Fates> {
         }
         Some(kind) => {
             let late = latecomers(plan);
-            let others = |victim: usize| late.iter().copied().filter(move |&client| client != victim);
+            let others = |victim: usize| late.clone().filter(move |&client| client != victim);
             let beside = |victim: usize| others(victim).map(|client| (FateKind::Late, client));
             clients.map(|victim| std::iter::once((kind, victim)).chain(beside(victim)).collect()).collect()
         }
@@ -38,7 +38,7 @@ pub(super) fn of_schedule(plan: &Plan, schedule: &[ThreadId]) -> Fates {
         }
         Some(_) => {
             let pauses = clients(plan).map(|victim| (FateKind::Pause, victim));
-            pauses.chain(latecomers(plan).into_iter().map(|client| (FateKind::Late, client))).collect()
+            pauses.chain(latecomers(plan).map(|client| (FateKind::Late, client))).collect()
         }
         None => Fates::new(),
     }
@@ -69,14 +69,19 @@ fn clients(plan: &Plan) -> std::ops::Range<usize> {
     0..plan.scenario.clients.iter().map(|role| role.count as usize).sum()
 }
 
-/// The clients that drive a program, each by one thread.
-fn latecomers(plan: &Plan) -> Vec<usize> {
+/// Whether clients may come late to an operation: all of them drive programs, each by one thread, and nobody is there who
+/// keeps a lock alive meanwhile.
+pub(super) fn come_late(plan: &Plan) -> bool {
     let scenario = &plan.scenario;
-    let comes_late = |role: &ClientRole| {
+    let drives = |role: &ClientRole| {
         let strategy = role.strategy.as_ref().unwrap_or(&plan.strategy);
         role.threads == 1 && scenario.program(strategy).is_some()
     };
-    let each = |role| std::iter::repeat_n(comes_late(role), role.count as usize);
-    let all = scenario.clients.iter().flat_map(each);
-    all.enumerate().filter_map(|(client, comes_late)| comes_late.then_some(client)).collect()
+    plan.hazard == Hazard::Pause
+        && scenario.before.lock != LockBefore::LiveHolder
+        && scenario.clients.iter().all(drives)
+}
+
+fn latecomers(plan: &Plan) -> std::ops::Range<usize> {
+    if come_late(plan) { clients(plan) } else { 0..0 }
 }

@@ -9,7 +9,8 @@
 //! reaped; a background process that a child leaves in its group ends with it. What leaves the
 //! group by `setsid`, as a daemon does, is out of reach: it is neither killed nor waited for, and
 //! stopping it is up to the user. If the agent itself is killed, the kernel kills the child, but
-//! only the child itself; its descendants see the end of their standard input.
+//! only the child itself; its descendants see the end of their standard input. In a nest all of them live as long as
+//! that does.
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
@@ -66,7 +67,7 @@ pub(super) enum Interruption {
 struct Ready {
     stdout: bool,
     ended: bool,
-    /// Nothing was.
+    /// Nothing was, in all the time that there was for it.
     silent: bool,
 }
 
@@ -316,7 +317,7 @@ impl Process {
         let Some(listed) = sources.iter().find_map(|(fd, _)| *fd) else {
             // Everything is closed and there is no pidfd.
             std::thread::sleep(limit);
-            return Ok(Ready { stdout: false, ended: self.slot.has_ended(), silent: true });
+            return Ok(Ready { stdout: false, ended: self.slot.has_ended(), silent: false });
         };
         // A source that is of no interest is not asked after: its place repeats one that is.
         let mut list = sources.map(|(fd, flags)| match fd {
@@ -331,13 +332,11 @@ impl Process {
             Timespec { tv_sec: 0, tv_nsec: 0 } => quiet::look(&mut list),
             limit => poll(&mut list, Some(&limit)).map(drop).map_err(io::Error::from),
         };
-        match polled {
-            Err(error) if error.kind() != ErrorKind::Interrupted => {
-                return Err(Interruption::Broken("poll", error));
-            }
-            _ => {}
-        }
-        let silent = list.iter().all(|source| source.revents().is_empty());
+        let silent = match polled {
+            Ok(()) => self.ending.is_some() && list.iter().all(|source| source.revents().is_empty()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => false,
+            Err(error) => return Err(Interruption::Broken("poll", error)),
+        };
         let is = |place: usize| sources[place].0.is_some() && !list[place].revents().is_empty();
         let (stdout, ended, stderr) = (is(0), is(1), is(2));
         if stderr {

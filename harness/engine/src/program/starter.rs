@@ -6,7 +6,8 @@
 //! the threads of the clients themselves live as long ([`start_from_here`]).
 //!
 //! What a child inherits from a thread (CPU affinity, seccomp filters) is therefore what the thread
-//! that opened the agent's first client had at that moment. Who confines an agent does it before.
+//! that opened the agent's first client had at that moment. Who confines an agent does it before. Behind a gate it is
+//! what the client's own thread has.
 //!
 //! Children that live in a nest end with it, and need no death signal. Without one the C library starts them
 //! by `vfork`, which copies nothing of the agent.

@@ -19,7 +19,7 @@
 //! may end as well when nobody but the victim can. Then the victim has been suspended since its last
 //! step, and takes the next one after a step that has it go on, by which its clock has moved on: as if
 //! whoever let time pass held a lock that each step of the victim takes for a moment. It lasts as long
-//! as a pause of the stress engine, at most. To go on in the middle of what somebody else does without
+//! as a pause of the stress engine, at most, or as one in which somebody comes late. To go on in the middle of what somebody else does without
 //! changing anything, as between two rounds of polling, would only be a shorter pause: it goes on
 //! after somebody has changed something, until more time passes, and when nobody else can go on.
 //!

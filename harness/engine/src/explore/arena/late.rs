@@ -12,9 +12,11 @@
 //! still there would be another pause. So each client has a door, which is a lock: its own while it has an operation
 //! under way, and taken for a moment by whoever comes late.
 //!
-//! How long is told by [`Arena::lateness_ns`]. All of it has passed for all threads of the client.
+//! Who comes late comes in the middle of a pause ([`Arena::longest_pause_ns`]): what is left of it is for what a program
+//! does before it takes a lock that it has found to be old. The time has passed for all threads of the client.
 //!
-//! Not covered: clients of several threads; and who comes late while a third one waits for ever for who is suspended.
+//! Not covered: definitions in which not every client drives a program, by one thread, or in which somebody else keeps a
+//! lock alive; and who comes late while a third one waits for ever for who is suspended.
 
 use std::time::Duration;
 
@@ -26,12 +28,13 @@ use super::time::Now;
 use super::tree::digest;
 use super::{Act, Arena, ArenaError, State, THREADS_OF_A_CLIENT};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
+use crate::explore::fates;
 use crate::explore::gate::{Answer, Notification};
 use crate::explore::system::{Step, ThreadId, Threads, Waiting};
 use crate::worker::PartKind;
 
-/// How late whoever drives a program may come, if the definition does not say how long a pause is.
-const LATENESS_NS: u64 = 3_600_000_000_000;
+/// How long one who drives a program may be suspended, if the definition does not say how long a pause is: two hours.
+const LONGEST_PAUSE_NS: u64 = 7_200_000_000_000;
 
 /// What a client has while it has an operation under way.
 fn door_of(client: usize) -> Object {
@@ -43,26 +46,33 @@ fn goes_through(client: usize) -> [Access; 2] {
 }
 
 impl Arena<'_> {
-    /// Whether clients stand still before their operations.
+    /// Whether clients stand still before their operations. It is the same in a replay, where everybody may be
+    /// suspended and may come late.
     fn knows_lateness(&self) -> bool {
-        self.fates.iter().any(|fate| fate.kind == FateKind::Late)
+        self.has_fates() && fates::come_late(&self.specification.plan)
     }
 
-    /// Whether a client has a door.
-    fn has_door(&self, client: usize) -> bool {
-        let Some(part) = self.specification.processes.get(client) else { return false };
-        matches!(part.kind, PartKind::Client(_)) && part.threads == 1 && self.drives(client)
+    /// Whether a process has a door.
+    fn has_door(&self, process: usize) -> bool {
+        let part = self.specification.processes.get(process);
+        part.is_some_and(|part| matches!(part.kind, PartKind::Client(_)))
     }
 
-    /// How long whoever is late has not been there, in nanoseconds: as long as a pause of the stress engine. Programs
-    /// have time-outs that nobody knows, so for them it is an hour where the definition leaves that length as it is.
-    fn lateness_ns(&self) -> u64 {
+    /// How long a pause beside somebody who comes late lasts at most, in nanoseconds: as long as one of the stress engine.
+    /// Programs have time-outs that nobody knows, so where the definition leaves that length as it is, it is longer.
+    fn longest_pause_ns(&self) -> u64 {
         let stress = &self.specification.plan.scenario.stress;
         if stress.pause == StressLimits::default().pause {
-            LATENESS_NS
+            LONGEST_PAUSE_NS
         } else {
             stress.pause.as_nanos() as u64
         }
+    }
+
+    /// How far a client has come, in nanoseconds since the execution began.
+    fn time_of(&self, client: usize) -> u64 {
+        let own = self.threads_of(client).filter(|&index| !self.is_lookout(index));
+        own.map(|index| self.threads[index].nap.clock_ns).max().unwrap_or(0)
     }
 
     /// A client is about to begin an operation.
@@ -167,34 +177,38 @@ impl Arena<'_> {
         let goes_on = self.at_door(late) == Some(true);
         if goes_on {
             footprint.extend(self.who_may_not_stand_still(late).flat_map(goes_through));
-            let own = self.threads_of(late).map(|index| self.threads[index].nap.clock_ns).max().unwrap_or(0);
-            let mut now_ns = own.saturating_add(self.lateness_ns());
-            for at in 0..self.fates.len() {
-                if self.fates[at].kind == FateKind::Pause && self.fates[at].victim != late {
-                    now_ns = now_ns.max(self.suspend_beside(at, now_ns, &mut footprint));
-                }
+            let own_ns = self.time_of(late);
+            let mut now_ns = own_ns.saturating_add(self.longest_pause_ns() / 2);
+            let beside =
+                |at: &usize| self.fates[*at].kind == FateKind::Pause && self.fates[*at].victim != late;
+            for at in (0..self.fates.len()).filter(beside).collect::<SmallVec<[usize; 4]>>() {
+                now_ns = self.suspend_beside(at, now_ns, &mut footprint).max(own_ns);
             }
             for index in self.threads_of(late).collect::<Vec<_>>() {
-                let nap = &mut self.threads[index].nap;
-                nap.clock_ns = nap.clock_ns.max(now_ns);
+                if !self.is_lookout(index) {
+                    let nap = &mut self.threads[index].nap;
+                    nap.clock_ns = nap.clock_ns.max(now_ns);
+                }
             }
             self.shows(late, now_ns);
             // Whoever depends on this step comes after that time.
             self.time_after(Now { clock_ns: now_ns, shown_ns: 0 }, &footprint);
-            let by = Duration::from_nanos(now_ns - own);
+            let by = Duration::from_nanos(now_ns - own_ns);
             self.note_fate(ThreadId(late as u16 * THREADS_OF_A_CLIENT), Act::ComesLate(by));
         }
         let signature = digest(&("late", id.0, goes_on, &footprint[..]));
         Ok(Step { thread: id, footprint, potential, signature, yields: false, follows: Threads::new() })
     }
 
-    /// Somebody comes late, at this time or a later one. Who may be suspended is, if it is in the middle of an
-    /// operation and could go on. The time until which it stands still.
+    /// Somebody wants to come late, at this time. Who may be suspended is, if it is in the middle of an operation and does
+    /// not have to wait. When the latecomer really comes: not before the middle of that pause, nor after its end.
     fn suspend_beside(&mut self, at: usize, now_ns: u64, footprint: &mut Footprint) -> u64 {
         let (victim, progress, stirred) =
             (self.fates[at].victim, self.fates[at].progress, self.fates[at].stirred);
         let object = pause_of(victim);
-        let goes_on = self.threads_of(victim).any(|index| self.is_able(index));
+        let mut own = self.threads_of(victim);
+        let goes_on = own.any(|index| self.is_able(index) || self.is_asleep(index));
+        drop(own);
         let suspends = progress == Progress::Ahead && goes_on && self.at_door(victim).is_none();
         let modes: &[Mode] = match progress {
             Progress::Ahead if suspends => &[Mode::Acquire],
@@ -205,18 +219,23 @@ impl Arena<'_> {
             Progress::Over => &[Mode::Read],
         };
         footprint.extend(modes.iter().map(|&mode| Access { object, mode }));
-        let since_ns = self.threads_of(victim).map(|index| self.threads[index].nap.clock_ns).max();
-        let until_ns = since_ns.unwrap_or(0).saturating_add(self.lateness_ns()).max(now_ns);
+        let now_ns = if suspends {
+            let since_ns = self.time_of(victim);
+            let pause_ns = self.longest_pause_ns();
+            let until_ns = since_ns.saturating_add(pause_ns);
+            self.fates[at].until_ns = until_ns;
+            self.fates[at].progress = Progress::Under;
+            self.time.passed_in_pause = true;
+            self.note_fate(ThreadId(victim as u16 * THREADS_OF_A_CLIENT), Act::Pause);
+            now_ns.max(since_ns.saturating_add(pause_ns / 2)).min(until_ns)
+        } else if progress == Progress::Under {
+            now_ns.min(self.fates[at].until_ns)
+        } else {
+            now_ns
+        };
         let fate = &mut self.fates[at];
         fate.stirred = false;
         fate.clock_ns = fate.clock_ns.max(now_ns);
-        if suspends {
-            (fate.until_ns, fate.clock_ns) = (until_ns, until_ns);
-            fate.progress = Progress::Under;
-            self.time.passed_in_pause = true;
-            self.note_fate(ThreadId(victim as u16 * THREADS_OF_A_CLIENT), Act::Pause);
-            return until_ns;
-        }
-        if progress == Progress::Under { self.fates[at].until_ns.min(now_ns) } else { now_ns }
+        now_ns
     }
 }

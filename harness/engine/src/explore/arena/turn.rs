@@ -32,6 +32,10 @@ impl System for Arena<'_> {
             self.prepares = false;
             held?;
         }
+        // What came before is no step that anybody could have gone on because of.
+        self.acting = None;
+        self.caused.clear();
+        self.released.clear();
         self.begin_fates();
         for process in 0..self.specification.processes.len() {
             if let PartKind::Client(_) = self.specification.processes[process].kind
