@@ -1,7 +1,7 @@
 //! How far the engines looked in a scenario: the size of the samples; and of what was explored which
 //! clients played, and of which strategies every execution was run, up to which bound, or a sample.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tearproof_core::claim::{Engine, Hazard};
 use tearproof_core::run::{ScenarioRun, StrategyRun};
@@ -115,6 +115,35 @@ pub fn write(scenario: &ScenarioRun, details: Details, page: &mut Page) {
     explored(scenario, page);
 }
 
+/// What may have happened to clients in an execution that was explored.
+fn faults(scenario: &ScenarioRun) -> String {
+    let cells = scenario.strategies.iter().flat_map(|strategy| &strategy.verdicts);
+    let scopes = || cells.clone().filter(|cell| cell.engine == Engine::Explore).map(|cell| &cell.scope);
+    let mut told = String::new();
+    if let Some(kills) = scopes().filter_map(|scope| scope.kills).max() {
+        told += &format!(", at most {}", number::of(kills, "kill", "kills"));
+    }
+    if let Some(pauses) = scopes().filter_map(|scope| scope.pauses).max() {
+        told += &format!(", at most {}", number::of(pauses, "pause", "pauses"));
+        let lengths: BTreeSet<u64> = scopes().filter_map(|scope| scope.pause_ms).collect();
+        let lengths: Vec<String> = lengths.into_iter().map(length).collect();
+        if !lengths.is_empty() {
+            told += &format!(" of {}", lengths.join(" or "));
+        }
+    }
+    told
+}
+
+/// A length of time, in the largest unit that it is a multiple of.
+fn length(milliseconds: u64) -> String {
+    let units = [(3_600_000, "h"), (60_000, "min"), (1000, "s")];
+    let fits = |&&(unit, _): &&(u64, _)| milliseconds >= unit && milliseconds.is_multiple_of(unit);
+    units.iter().find(fits).map_or_else(
+        || format!("{milliseconds}\u{a0}ms"),
+        |(unit, name)| format!("{}\u{a0}{name}", milliseconds / unit),
+    )
+}
+
 /// Writes how far was looked, if anything was explored.
 fn explored(scenario: &ScenarioRun, page: &mut Page) {
     let explored = scenario.strategies.iter().filter_map(|strategy| {
@@ -129,7 +158,8 @@ fn explored(scenario: &ScenarioRun, page: &mut Page) {
     let clients: Vec<String> =
         first.clients.iter().map(|(role, count)| format!("{role} × {count}")).collect();
     let clients = if clients.is_empty() { "clients".to_owned() } else { clients.join(", ") };
-    page.wrap(&Line::of(Ink::Strong, "explored   ").plain(clients).plain("; in brackets: executions"), 11);
+    let line = Line::of(Ink::Strong, "explored   ").plain(clients).plain(faults(scenario));
+    page.wrap(&line.plain("; in brackets: executions"), 11);
     for ((extent, operations), strategies) in &groups {
         let names = strategies.iter().map(|(name, scope)| {
             let executions = number::count(scope.executions);
@@ -214,6 +244,24 @@ mod tests {
               most 0.37)
            not to the end, 2 operations each: strategy-3 (1,722)
         ");
+    }
+
+    #[test]
+    fn what_may_have_happened_to_clients_is_told_with_its_bounds() {
+        let all = Scope { executions: 7, exhausted: true, operations: Some(1), ..Scope::default() };
+        let killed = Scope { kills: Some(1), ..all.clone() };
+        let paused = |pause_ms| Scope { pauses: Some(1), pause_ms, ..all.clone() };
+        let told = |scopes: &[Scope]| shown(scopes).lines().next().map(|line| line.replace('\u{a0}', " "));
+        assert_eq!(
+            told(&[killed, paused(Some(60)), paused(Some(7_200_000)), paused(None)]).as_deref(),
+            Some(
+                "explored   clients, at most 1 kill, at most 1 pause of 60 ms or 2 h; in brackets: executions"
+            )
+        );
+        assert_eq!(
+            told(&[paused(Some(90_000))]).as_deref(),
+            Some("explored   clients, at most 1 pause of 90 s; in brackets: executions")
+        );
     }
 
     #[test]

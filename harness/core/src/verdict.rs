@@ -43,6 +43,9 @@ pub struct Scope {
     /// Pauses that were delivered; for explore, of one execution at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pauses: Option<u64>,
+    /// How long a pause lasted at most, in milliseconds; of explore, by the clients' clocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_ms: Option<u64>,
     /// The clients that played, by role, where an engine uses fewer than the definition has.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub clients: BTreeMap<String, u32>,

@@ -49,6 +49,7 @@ fn verified(run: &Value, strategy: &str, guarantee: &str, hazard: &str) {
     assert_eq!(cell["scope"]["exhausted"], true);
     let bound = if hazard == "kill" { "kills" } else { "pauses" };
     assert_eq!(cell["scope"][bound], 1);
+    assert_eq!(cell["scope"]["pause_ms"].is_u64(), hazard == "pause", "{cell}");
 }
 
 #[test]

@@ -165,7 +165,11 @@ impl Exploration {
         if self.enough && surroundings.stop_at_violation && self.ledger.found_any() {
             reach.limit.get_or_insert_with(|| "it was left at its first violation".to_owned());
         }
-        let cells = self.ledger.cells(self.plan.hazard, &clients_of(&self.plan), &reach);
+        let mut cells = self.ledger.cells(self.plan.hazard, &clients_of(&self.plan), &reach);
+        for scope in cells.iter_mut().map(|cell| &mut cell.scope) {
+            let pause = fates::longest_pause(&self.plan);
+            scope.pause_ms = scope.pauses.map(|_| pause.as_millis() as u64);
+        }
         Measured { cells, problems, ..Measured::default() }
     }
 

@@ -1,12 +1,17 @@
 //! Which fates a plan is explored under: without any, or with one kill or one pause of each client in
 //! turn; a kill also of whom they talk to. Beside who is suspended, others that drive programs may come late.
 
+use std::time::Duration;
+
 use tearproof_core::claim::Hazard;
 use tearproof_core::plan::Plan;
-use tearproof_core::scenario::{ClientRole, LockBefore};
+use tearproof_core::scenario::{ClientRole, LockBefore, StressLimits};
 
 use super::arena::{FateKind, process_of};
 use super::system::ThreadId;
+
+/// How long a program may be suspended, if the definition does not say how long a pause is.
+const LONGEST_PAUSE: Duration = Duration::from_secs(7200);
 
 /// What may happen to clients in an execution, by process.
 pub(super) type Fates = Vec<(FateKind, usize)>;
@@ -80,6 +85,15 @@ pub(super) fn come_late(plan: &Plan) -> bool {
     plan.hazard == Hazard::Pause
         && scenario.before.lock != LockBefore::LiveHolder
         && scenario.clients.iter().all(drives)
+}
+
+/// How long a pause lasts at most: as long as one of the stress engine. Programs have time-outs that nobody knows, so
+/// beside who comes late it is longer where the definition leaves that length as it is.
+pub(super) fn longest_pause(plan: &Plan) -> Duration {
+    match plan.scenario.stress.pause {
+        usual if usual == StressLimits::default().pause && come_late(plan) => LONGEST_PAUSE,
+        set => set,
+    }
 }
 
 fn latecomers(plan: &Plan) -> std::ops::Range<usize> {

@@ -190,6 +190,7 @@ impl Ledger {
                         pauses: (hazard == Hazard::Pause).then_some(1),
                         clients: clients.clone(),
                         sampling: reach.sampling.clone(),
+                        ..Scope::default()
                     },
                     anomalies: known
                         .anomalies

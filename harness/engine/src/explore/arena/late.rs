@@ -12,7 +12,7 @@
 //! still there would be another pause. So each client has a door, which is a lock: its own while it has an operation
 //! under way, and taken for a moment by whoever comes late.
 //!
-//! Who comes late comes in the middle of a pause ([`Arena::longest_pause_ns`]): what is left of it is for what a program
+//! Who comes late comes in the middle of a pause ([`fates::longest_pause`]): what is left of it is for what a program
 //! does before it takes a lock that it has found to be old. The time has passed for all threads of the client.
 //!
 //! Not covered: definitions in which not every client drives a program, by one thread, or in which somebody else keeps a
@@ -21,7 +21,6 @@
 use std::time::Duration;
 
 use smallvec::{SmallVec, smallvec};
-use tearproof_core::scenario::StressLimits;
 
 use super::fate::{FateKind, Progress, pause_of};
 use super::time::Now;
@@ -32,9 +31,6 @@ use crate::explore::fates;
 use crate::explore::gate::{Answer, Notification};
 use crate::explore::system::{Step, ThreadId, Threads, Waiting};
 use crate::worker::PartKind;
-
-/// How long one who drives a program may be suspended, if the definition does not say how long a pause is: two hours.
-const LONGEST_PAUSE_NS: u64 = 7_200_000_000_000;
 
 /// What a client has while it has an operation under way.
 fn door_of(client: usize) -> Object {
@@ -58,15 +54,9 @@ impl Arena<'_> {
         part.is_some_and(|part| matches!(part.kind, PartKind::Client(_)))
     }
 
-    /// How long a pause beside somebody who comes late lasts at most, in nanoseconds: as long as one of the stress engine.
-    /// Programs have time-outs that nobody knows, so where the definition leaves that length as it is, it is longer.
+    /// How long a pause beside somebody who comes late lasts at most, in nanoseconds.
     fn longest_pause_ns(&self) -> u64 {
-        let stress = &self.specification.plan.scenario.stress;
-        if stress.pause == StressLimits::default().pause {
-            LONGEST_PAUSE_NS
-        } else {
-            stress.pause.as_nanos() as u64
-        }
+        fates::longest_pause(&self.specification.plan).as_nanos() as u64
     }
 
     /// How far a client has come, in nanoseconds since the execution began.
