@@ -11,7 +11,10 @@ use super::arena::{FateKind, process_of};
 use super::system::ThreadId;
 
 /// How long a program may be suspended, if the definition does not say how long a pause is.
-const LONGEST_PAUSE: Duration = Duration::from_secs(7200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// What is left of a pause at most when somebody comes late: enough to look twice at what is old before it is taken, and
+/// not more than who polls for ever can spend.
+const LEFT_OF_A_PAUSE: Duration = Duration::from_secs(10);
 
 /// What may happen to clients in an execution, by process.
 pub(super) type Fates = Vec<(FateKind, usize)>;
@@ -94,6 +97,12 @@ pub(super) fn longest_pause(plan: &Plan) -> Duration {
         usual if usual == StressLimits::default().pause && come_late(plan) => LONGEST_PAUSE,
         set => set,
     }
+}
+
+/// How late is who comes late beside one who is suspended.
+pub(super) fn lateness(plan: &Plan) -> Duration {
+    let pause = longest_pause(plan);
+    pause.saturating_sub(LEFT_OF_A_PAUSE.min(pause / 2))
 }
 
 fn latecomers(plan: &Plan) -> std::ops::Range<usize> {

@@ -1,8 +1,9 @@
-"""A lock file that is given up on at once while it is young.
+"""A lock file that is given up on at once while it is young, and others.
 
-    aged   whoever finds it older than a minute takes it for that of a dead one, and takes its place. One who was
-           only suspended for so long holds it still
-    flock  a lock by flock on a file that stays, which is tried once
+    aged    whoever finds it older than a minute takes it for that of a dead one, and takes its place. One who was
+            only suspended for so long holds it still
+    flock   a lock by flock on a file that stays, which is tried once
+    polled  a lock file that is waited for until it is gone, however old it is
 """
 
 import fcntl
@@ -33,6 +34,14 @@ def acquire_aged(path, timeout):
         os.utime(path)
 
 
+def acquire_polled(path, timeout):
+    while True:
+        try:
+            return make(path)
+        except FileExistsError:
+            time.sleep(0.05)
+
+
 def acquire_flock(path, timeout):
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -54,6 +63,10 @@ def release_flock(path):
     os.close(held.pop())
 
 
-ways = {"aged": (acquire_aged, release_aged), "flock": (acquire_flock, release_flock)}
+ways = {
+    "aged": (acquire_aged, release_aged),
+    "flock": (acquire_flock, release_flock),
+    "polled": (acquire_polled, os.unlink),
+}
 acquire, release = ways[sys.argv[1]]
 serve(acquire=acquire, release=release)

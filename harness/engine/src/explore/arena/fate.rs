@@ -71,9 +71,9 @@ pub(super) struct Fate {
     /// The victim has taken no step, or has changed something by its last one.
     pub visible: bool,
     /// Since the pause began, or time passed in it, somebody has changed something.
-    pub stirred: bool,
+    stirred: bool,
     /// The time to which others have come in the pause, in nanoseconds since the execution began.
-    pub clock_ns: u64,
+    clock_ns: u64,
     /// The time at which it is over.
     pub until_ns: u64,
     /// The step by which the victim was killed.
@@ -265,37 +265,53 @@ impl Arena<'_> {
         footprint: &mut Footprint,
         potential: &mut SmallVec<[Potential; 4]>,
     ) {
+        let length_ns = self.specification.plan.scenario.stress.pause.as_nanos() as u64;
         for at in 0..self.fates.len() {
-            let Fate { kind, victim, progress, stirred, .. } = self.fates[at];
-            if kind != FateKind::Pause || victim == sleeper {
-                continue;
-            }
-            let object = pause_of(victim);
-            let goes_on = (0..self.threads.len())
-                .any(|index| self.client_index(index) == victim && self.is_able(index));
-            let modes: &[Mode] = match progress {
-                Progress::Ahead if goes_on => &[Mode::Acquire],
-                // The victim has finished or has to wait; but the sleep might have ended sooner.
-                Progress::Ahead => &[Mode::Acquire, Mode::Release],
-                Progress::Under if stirred => &[Mode::Hold],
-                Progress::Under => &[],
-                Progress::Over => &[Mode::Read],
-            };
-            footprint.extend(modes.iter().map(|&mode| Access { object, mode }));
-            potential.push(Potential::Certain(Access { object, mode: Mode::Acquire }));
-            let fate = &mut self.fates[at];
-            fate.stirred = false;
-            fate.clock_ns = fate.clock_ns.max(now_ns);
-            if progress == Progress::Ahead && goes_on {
-                let of_victim = self.threads_of(victim).map(|index| self.threads[index].nap.clock_ns);
-                let since_ns = of_victim.max().unwrap_or(0);
-                let length = self.specification.plan.scenario.stress.pause;
-                self.fates[at].until_ns = since_ns.saturating_add(length.as_nanos() as u64);
-                self.fates[at].progress = Progress::Under;
-                self.time.passed_in_pause = true;
-                self.note_fate(ThreadId(victim as u16 * THREADS_OF_A_CLIENT), Act::Pause);
+            let Fate { kind, victim, .. } = self.fates[at];
+            if kind == FateKind::Pause && victim != sleeper {
+                // Who has finished or has to wait is not suspended; but the sleep might have ended sooner.
+                let stops = self.threads_of(victim).any(|index| self.is_able(index));
+                self.pass_beside(at, stops, length_ns, now_ns, footprint);
+                potential.push(Potential::Certain(Access { object: pause_of(victim), mode: Mode::Acquire }));
             }
         }
+    }
+
+    /// Time passes beside who may be suspended: it is for so long, if that stops it and it was not before.
+    pub(super) fn pass_beside(
+        &mut self,
+        at: usize,
+        stops: bool,
+        length_ns: u64,
+        now_ns: u64,
+        footprint: &mut Footprint,
+    ) {
+        let Fate { victim, progress, stirred, .. } = self.fates[at];
+        let modes: &[Mode] = match progress {
+            Progress::Ahead if stops => &[Mode::Acquire],
+            Progress::Ahead => &[Mode::Acquire, Mode::Release],
+            Progress::Under if stirred => &[Mode::Hold],
+            Progress::Under => &[],
+            Progress::Over => &[Mode::Read],
+        };
+        footprint.extend(modes.iter().map(|&mode| Access { object: pause_of(victim), mode }));
+        let since_ns = self.time_of(victim);
+        let fate = &mut self.fates[at];
+        fate.stirred = false;
+        fate.clock_ns = fate.clock_ns.max(now_ns);
+        if progress == Progress::Ahead && stops {
+            fate.until_ns = since_ns.saturating_add(length_ns);
+            fate.progress = Progress::Under;
+            self.time.passed_in_pause = true;
+            self.note_fate(ThreadId(victim as u16 * THREADS_OF_A_CLIENT), Act::Pause);
+        }
+    }
+
+    /// How far a client has come, in nanoseconds since the execution began. Who looks after others has a clock of its
+    /// own.
+    pub(super) fn time_of(&self, client: usize) -> u64 {
+        let own = self.threads_of(client).filter(|&index| !self.is_lookout(index));
+        own.map(|index| self.threads[index].nap.clock_ns).max().unwrap_or(0)
     }
 
     /// The steps of fates that can be taken now.

@@ -12,8 +12,8 @@
 //! still there would be another pause. So each client has a door, which is a lock: its own while it has an operation
 //! under way, and taken for a moment by whoever comes late.
 //!
-//! Who comes late comes in the middle of a pause ([`fates::longest_pause`]): what is left of it is for what a program
-//! does before it takes a lock that it has found to be old. The time has passed for all threads of the client.
+//! Who comes late comes before the pause is over ([`fates::lateness`]): what is left of it is for what a program does before
+//! it takes a lock that it has found to be old. The time has passed for all threads of the client.
 //!
 //! Not covered: definitions in which not every client drives a program, by one thread, or in which somebody else keeps a
 //! lock alive; and who comes late while a third one waits for ever for who is suspended.
@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::fate::{FateKind, Progress, pause_of};
+use super::fate::{Fate, FateKind, Progress, pause_of};
 use super::time::Now;
 use super::tree::digest;
 use super::{Act, Arena, ArenaError, State, THREADS_OF_A_CLIENT};
@@ -52,17 +52,6 @@ impl Arena<'_> {
     fn has_door(&self, process: usize) -> bool {
         let part = self.specification.processes.get(process);
         part.is_some_and(|part| matches!(part.kind, PartKind::Client(_)))
-    }
-
-    /// How long a pause beside somebody who comes late lasts at most, in nanoseconds.
-    fn longest_pause_ns(&self) -> u64 {
-        fates::longest_pause(&self.specification.plan).as_nanos() as u64
-    }
-
-    /// How far a client has come, in nanoseconds since the execution began.
-    fn time_of(&self, client: usize) -> u64 {
-        let own = self.threads_of(client).filter(|&index| !self.is_lookout(index));
-        own.map(|index| self.threads[index].nap.clock_ns).max().unwrap_or(0)
     }
 
     /// A client is about to begin an operation.
@@ -168,7 +157,7 @@ impl Arena<'_> {
         if goes_on {
             footprint.extend(self.who_may_not_stand_still(late).flat_map(goes_through));
             let own_ns = self.time_of(late);
-            let mut now_ns = own_ns.saturating_add(self.longest_pause_ns() / 2);
+            let mut now_ns = own_ns.saturating_add(nanoseconds(fates::lateness(&self.specification.plan)));
             let beside =
                 |at: &usize| self.fates[*at].kind == FateKind::Pause && self.fates[*at].victim != late;
             for at in (0..self.fates.len()).filter(beside).collect::<SmallVec<[usize; 4]>>() {
@@ -191,41 +180,26 @@ impl Arena<'_> {
     }
 
     /// Somebody wants to come late, at this time. Who may be suspended is, if it is in the middle of an operation and does
-    /// not have to wait. When the latecomer really comes: not before the middle of that pause, nor after its end.
+    /// not have to wait. When the latecomer really comes: so late by the victim's time as well, and not after its pause.
     fn suspend_beside(&mut self, at: usize, now_ns: u64, footprint: &mut Footprint) -> u64 {
-        let (victim, progress, stirred) =
-            (self.fates[at].victim, self.fates[at].progress, self.fates[at].stirred);
-        let object = pause_of(victim);
-        let mut own = self.threads_of(victim);
-        let goes_on = own.any(|index| self.is_able(index) || self.is_asleep(index));
-        drop(own);
-        let suspends = progress == Progress::Ahead && goes_on && self.at_door(victim).is_none();
-        let modes: &[Mode] = match progress {
-            Progress::Ahead if suspends => &[Mode::Acquire],
-            // It is between two operations, has finished or has to wait.
-            Progress::Ahead => &[Mode::Acquire, Mode::Release],
-            Progress::Under if stirred => &[Mode::Hold],
-            Progress::Under => &[],
-            Progress::Over => &[Mode::Read],
+        let Fate { victim, progress, until_ns, .. } = self.fates[at];
+        let goes_on = self.threads_of(victim).any(|index| self.is_able(index) || self.is_asleep(index));
+        let stops = goes_on && self.at_door(victim).is_none();
+        let plan = &self.specification.plan;
+        let [length_ns, late_ns] = [fates::longest_pause(plan), fates::lateness(plan)].map(nanoseconds);
+        let now_ns = match progress {
+            Progress::Ahead if stops => {
+                let since_ns = self.time_of(victim);
+                now_ns.max(since_ns.saturating_add(late_ns)).min(since_ns.saturating_add(length_ns))
+            }
+            Progress::Under => now_ns.min(until_ns),
+            _ => now_ns,
         };
-        footprint.extend(modes.iter().map(|&mode| Access { object, mode }));
-        let now_ns = if suspends {
-            let since_ns = self.time_of(victim);
-            let pause_ns = self.longest_pause_ns();
-            let until_ns = since_ns.saturating_add(pause_ns);
-            self.fates[at].until_ns = until_ns;
-            self.fates[at].progress = Progress::Under;
-            self.time.passed_in_pause = true;
-            self.note_fate(ThreadId(victim as u16 * THREADS_OF_A_CLIENT), Act::Pause);
-            now_ns.max(since_ns.saturating_add(pause_ns / 2)).min(until_ns)
-        } else if progress == Progress::Under {
-            now_ns.min(self.fates[at].until_ns)
-        } else {
-            now_ns
-        };
-        let fate = &mut self.fates[at];
-        fate.stirred = false;
-        fate.clock_ns = fate.clock_ns.max(now_ns);
+        self.pass_beside(at, stops, length_ns, now_ns, footprint);
         now_ns
     }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
