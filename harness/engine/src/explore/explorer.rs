@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tearproof_core::plan::Plan;
 use tearproof_core::verdict::{Findings, StandardError, Step as Line};
 
-use super::arena::{Arena, ArenaError, FateKind};
+use super::arena::{Arena, ArenaError, FateKind, longest_pause};
 use super::fates::{self, Fates};
 use super::ledger::Ledger;
 use super::reach::Reach;
@@ -166,8 +166,8 @@ impl Exploration {
             reach.limit.get_or_insert_with(|| "it was left at its first violation".to_owned());
         }
         let mut cells = self.ledger.cells(self.plan.hazard, &clients_of(&self.plan), &reach);
+        let pause = longest_pause(&self.plan);
         for scope in cells.iter_mut().map(|cell| &mut cell.scope) {
-            let pause = fates::longest_pause(&self.plan);
             scope.pause_ms = scope.pauses.map(|_| pause.as_millis() as u64);
         }
         Measured { cells, problems, ..Measured::default() }

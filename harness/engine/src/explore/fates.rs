@@ -1,20 +1,11 @@
 //! Which fates a plan is explored under: without any, or with one kill or one pause of each client in
 //! turn; a kill also of whom they talk to. Beside who is suspended, others that drive programs may come late.
 
-use std::time::Duration;
-
 use tearproof_core::claim::Hazard;
 use tearproof_core::plan::Plan;
-use tearproof_core::scenario::{ClientRole, LockBefore, StressLimits};
 
-use super::arena::{FateKind, process_of};
+use super::arena::{FateKind, may_come_late, process_of};
 use super::system::ThreadId;
-
-/// How long a program may be suspended, if the definition does not say how long a pause is.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
-/// What is left of a pause at most when somebody comes late: enough to look twice at what is old before it is taken, and
-/// not more than who polls for ever can spend.
-const LEFT_OF_A_PAUSE: Duration = Duration::from_secs(10);
 
 /// What may happen to clients in an execution, by process.
 pub(super) type Fates = Vec<(FateKind, usize)>;
@@ -77,34 +68,6 @@ fn clients(plan: &Plan) -> std::ops::Range<usize> {
     0..plan.scenario.clients.iter().map(|role| role.count as usize).sum()
 }
 
-/// Whether clients may come late to an operation: all of them drive programs, each by one thread, and nobody is there who
-/// keeps a lock alive meanwhile.
-pub(super) fn come_late(plan: &Plan) -> bool {
-    let scenario = &plan.scenario;
-    let drives = |role: &ClientRole| {
-        let strategy = role.strategy.as_ref().unwrap_or(&plan.strategy);
-        role.threads == 1 && scenario.program(strategy).is_some()
-    };
-    plan.hazard == Hazard::Pause
-        && scenario.before.lock != LockBefore::LiveHolder
-        && scenario.clients.iter().all(drives)
-}
-
-/// How long a pause lasts at most: as long as one of the stress engine. Programs have time-outs that nobody knows, so
-/// beside who comes late it is longer where the definition leaves that length as it is.
-pub(super) fn longest_pause(plan: &Plan) -> Duration {
-    match plan.scenario.stress.pause {
-        usual if usual == StressLimits::default().pause && come_late(plan) => LONGEST_PAUSE,
-        set => set,
-    }
-}
-
-/// How late is who comes late beside one who is suspended.
-pub(super) fn lateness(plan: &Plan) -> Duration {
-    let pause = longest_pause(plan);
-    pause.saturating_sub(LEFT_OF_A_PAUSE.min(pause / 2))
-}
-
 fn latecomers(plan: &Plan) -> std::ops::Range<usize> {
-    if come_late(plan) { clients(plan) } else { 0..0 }
+    if may_come_late(plan) { clients(plan) } else { 0..0 }
 }

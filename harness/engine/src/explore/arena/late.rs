@@ -12,7 +12,7 @@
 //! still there would be another pause. So each client has a door, which is a lock: its own while it has an operation
 //! under way, and taken for a moment by whoever comes late.
 //!
-//! Who comes late comes before the pause is over ([`fates::lateness`]): what is left of it is for what a program does before
+//! Who comes late comes before the pause is over ([`lateness`]): what is left of it is for what a program does before
 //! it takes a lock that it has found to be old. The time has passed for all threads of the client.
 //!
 //! Not covered: definitions in which not every client drives a program, by one thread, or in which somebody else keeps a
@@ -21,16 +21,24 @@
 use std::time::Duration;
 
 use smallvec::{SmallVec, smallvec};
+use tearproof_core::claim::Hazard;
+use tearproof_core::plan::Plan;
+use tearproof_core::scenario::{ClientRole, LockBefore, StressLimits};
 
 use super::fate::{Fate, FateKind, Progress, pause_of};
 use super::time::Now;
 use super::tree::digest;
 use super::{Act, Arena, ArenaError, State, THREADS_OF_A_CLIENT};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
-use crate::explore::fates;
 use crate::explore::gate::{Answer, Notification};
 use crate::explore::system::{Step, ThreadId, Threads, Waiting};
 use crate::worker::PartKind;
+
+/// How long a program may be suspended, if the definition does not say how long a pause is.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// What is left of a pause at most when somebody comes late: enough to look twice at what is old before it is taken, and
+/// not more than who polls for ever can spend.
+const LEFT_OF_A_PAUSE: Duration = Duration::from_secs(10);
 
 /// What a client has while it has an operation under way.
 fn door_of(client: usize) -> Object {
@@ -41,11 +49,39 @@ fn goes_through(client: usize) -> [Access; 2] {
     [Mode::Acquire, Mode::Release].map(|mode| Access { object: door_of(client), mode })
 }
 
+/// Whether clients may come late to an operation: all of them drive programs, each by one thread, and nobody is there who
+/// keeps a lock alive meanwhile.
+pub fn may_come_late(plan: &Plan) -> bool {
+    let scenario = &plan.scenario;
+    let drives = |role: &ClientRole| {
+        let strategy = role.strategy.as_ref().unwrap_or(&plan.strategy);
+        role.threads == 1 && scenario.program(strategy).is_some()
+    };
+    plan.hazard == Hazard::Pause
+        && scenario.before.lock != LockBefore::LiveHolder
+        && scenario.clients.iter().all(drives)
+}
+
+/// How long a pause lasts at most: as long as one of the stress engine. Programs have time-outs that nobody knows, so
+/// beside who comes late it is longer where the definition leaves that length as it is.
+pub fn longest_pause(plan: &Plan) -> Duration {
+    match plan.scenario.stress.pause {
+        usual if usual == StressLimits::default().pause && may_come_late(plan) => LONGEST_PAUSE,
+        set => set,
+    }
+}
+
+/// How late is who comes late beside one who is suspended.
+fn lateness(plan: &Plan) -> Duration {
+    let pause = longest_pause(plan);
+    pause.saturating_sub(LEFT_OF_A_PAUSE.min(pause / 2))
+}
+
 impl Arena<'_> {
     /// Whether clients stand still before their operations. It is the same in a replay, where everybody may be
     /// suspended and may come late.
     fn knows_lateness(&self) -> bool {
-        self.has_fates() && fates::come_late(&self.specification.plan)
+        self.has_fates() && may_come_late(&self.specification.plan)
     }
 
     /// Whether a process has a door.
@@ -157,7 +193,7 @@ impl Arena<'_> {
         if goes_on {
             footprint.extend(self.who_may_not_stand_still(late).flat_map(goes_through));
             let own_ns = self.time_of(late);
-            let mut now_ns = own_ns.saturating_add(nanoseconds(fates::lateness(&self.specification.plan)));
+            let mut now_ns = own_ns.saturating_add(nanoseconds(lateness(&self.specification.plan)));
             let beside =
                 |at: &usize| self.fates[*at].kind == FateKind::Pause && self.fates[*at].victim != late;
             for at in (0..self.fates.len()).filter(beside).collect::<SmallVec<[usize; 4]>>() {
@@ -186,7 +222,7 @@ impl Arena<'_> {
         let goes_on = self.threads_of(victim).any(|index| self.is_able(index) || self.is_asleep(index));
         let stops = goes_on && self.at_door(victim).is_none();
         let plan = &self.specification.plan;
-        let [length_ns, late_ns] = [fates::longest_pause(plan), fates::lateness(plan)].map(nanoseconds);
+        let [length_ns, late_ns] = [longest_pause(plan), lateness(plan)].map(nanoseconds);
         let now_ns = match progress {
             Progress::Ahead if stops => {
                 let since_ns = self.time_of(victim);

@@ -42,6 +42,7 @@ mod traceback;
 mod tree;
 mod turn;
 mod waits;
+mod whereabouts;
 mod wires;
 
 use std::collections::HashSet;
@@ -64,6 +65,7 @@ use wires::Wires;
 
 pub use deed::{Act, Deed};
 pub use fate::{FateKind, process_of};
+pub use late::{longest_pause, may_come_late};
 pub use process::Launch;
 pub(super) use snapshot::empty;
 
