@@ -33,7 +33,7 @@ use tearproof_core::object::{Object, Operation};
 use tearproof_core::scenario::{Program, ProgramForm, StateBefore};
 use tearproof_core::strategy::{Client, ClientContext, Found, Strategy, StrategyError, StrategyInfo};
 use tearproof_core::verdict::Finding;
-use tearproof_engine::explore::gate::{Answer, Listener, install};
+use tearproof_engine::explore::gate::{Answer, Caller, Listener, install};
 use tearproof_engine::explore::{Exercise, Reduction, every_execution, explore};
 use tearproof_engine::process::{
     Executable, Interrupt, StateRoot, die_with_parent, janitor_main, nest_main, nestling_main,
@@ -237,7 +237,7 @@ fn play_bare(parent: u32, birth: &str, file: &Path, client: u32) -> ! {
     die_with_parent(parent).expect("a kernel that kills it with its parent");
     let next = File::open("/dev/null").expect("a descriptor").as_raw_fd();
     println!("{next}");
-    let listener = install().expect("a gate");
+    let listener = install(Caller::Strategy).expect("a gate");
     assert_eq!(listener, next, "the lowest free number");
     loop {
         // The parking place.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::gate::{Answer, ClientMemory, Listener, install};
+use super::gate::{Answer, Caller, ClientMemory, Listener, install};
 use super::shards::{bind_as_the_first_one, own_tables};
 use crate::process::Executable;
 
@@ -178,7 +178,7 @@ pub fn probe_main() -> ExitCode {
     if let Err(error) = writeln!(out, "{number}").and_then(|()| out.flush()) {
         return failed(error);
     }
-    if let Err(error) = install() {
+    if let Err(error) = install(Caller::Program) {
         return failed(error);
     }
     for _ in 0..=CALLS {

@@ -13,7 +13,6 @@
 //! Where there is no gate, these are calls like any other.
 
 use std::io;
-use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::PollFd;
@@ -76,9 +75,10 @@ pub unsafe fn call(number: libc::c_long, arguments: [u64; 5]) -> io::Result<u64>
     u64::try_from(returned).map_err(|_| io::Error::from_raw_os_error(-returned as i32))
 }
 
-/// One end of a pipe that never waits.
+/// One end of a pipe that never waits. It is closed by a call that the gate stops: who keeps a copy of it has to
+/// know.
 #[derive(Debug)]
-pub struct Pipe(ManuallyDrop<OwnedFd>);
+pub struct Pipe(OwnedFd);
 
 impl Pipe {
     /// This end of a pipe. The flag belongs to it alone; the other end stays as programs expect it.
@@ -87,7 +87,7 @@ impl Pipe {
     /// When it is no pipe.
     pub fn new(end: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&end, true)?;
-        Ok(Self(ManuallyDrop::new(end)))
+        Ok(Self(end))
     }
 
     /// As [`io::Read::read`].
@@ -116,14 +116,6 @@ impl Pipe {
 impl AsFd for Pipe {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
-    }
-}
-
-impl Drop for Pipe {
-    fn drop(&mut self) {
-        // It is closed whatever the kernel says.
-        // SAFETY: nobody uses the descriptor after this.
-        let _ = unsafe { call(libc::SYS_close, [self.0.as_raw_fd() as u64, 0, 0, 0, 0]) };
     }
 }
 

@@ -81,42 +81,46 @@ enum Got {
 /// A point in time that moves on while the child is paused by a hazard. Behind a gate it comes when a wait for it is
 /// let end, whatever clocks show: who was suspended is none the slower for it.
 pub(super) struct Deadline<'a> {
-    at: Instant,
+    /// None behind a gate, where there is no need to look at a clock.
+    at: Option<Instant>,
     slot: &'a ChildSlot,
     seen: Duration,
-    /// How long may be waited behind a gate.
-    allowed: Option<Duration>,
+    /// How long may be waited behind a gate, yet.
+    allowed: Duration,
 }
 
 impl<'a> Deadline<'a> {
     pub fn after(allowed: Duration, slot: &'a ChildSlot) -> Self {
+        if starter::is_gated() {
+            return Self { at: None, slot, seen: Duration::ZERO, allowed };
+        }
         let now = Instant::now();
         let at = now.checked_add(allowed).unwrap_or_else(|| now + Duration::from_secs(86_400 * 365));
-        Self { at, slot, seen: slot.paused().0, allowed: starter::is_gated().then_some(allowed) }
+        Self { at: Some(at), slot, seen: slot.paused().0, allowed }
     }
 
     /// A wait of all the time that was left has brought nothing.
     fn note_silence(&mut self) {
-        if let Some(allowed) = &mut self.allowed {
-            *allowed = Duration::ZERO;
+        if self.at.is_none() {
+            self.allowed = Duration::ZERO;
         }
     }
 
     /// How long is left; `None` when the time is over.
     fn left(&mut self) -> Option<Duration> {
-        if let Some(allowed) = self.allowed {
-            return (!allowed.is_zero()).then_some(allowed);
-        }
+        let Some(at) = &mut self.at else {
+            return (!self.allowed.is_zero()).then_some(self.allowed);
+        };
         let now = Instant::now();
-        if self.at <= now {
+        if *at <= now {
             let (paused, still) = self.slot.paused();
-            self.at += paused.saturating_sub(self.seen);
+            *at += paused.saturating_sub(self.seen);
             self.seen = paused;
             if still {
-                self.at = self.at.max(now + Duration::from_millis(2));
+                *at = (*at).max(now + Duration::from_millis(2));
             }
         }
-        self.at.checked_duration_since(now).filter(|left| !left.is_zero())
+        at.checked_duration_since(now).filter(|left| !left.is_zero())
     }
 }
 

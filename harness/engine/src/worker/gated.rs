@@ -30,14 +30,16 @@ impl Session<'_> {
         let part = &self.specification.processes[self.index];
         let line = self.control.process(self.index);
         line.base().store(self.memory.address(), Ordering::SeqCst);
+        let mut caller = gate::Caller::Strategy;
         if let Opener::Driven(_) = self.opener {
+            caller = gate::Caller::Program;
             // Where things lie in memory is the same in every process of a program.
             personality::set(personality::get()? | Persona::ADDR_NO_RANDOMIZE)?;
             // The supervisor blocks signals; a program is to get its own.
             SigSet::empty().thread_set_mask()?;
         }
         if !is_gated {
-            let listener = gate::install()?;
+            let listener = gate::install(caller)?;
             line.gate().store(listener as u32 + 1, Ordering::SeqCst);
         }
         std::thread::scope(|scope| {

@@ -45,7 +45,8 @@ pub(super) fn raise(control: &Control<'_>, parent: u32) -> io::Result<Copy> {
     let line = control.cradle(index);
     // There are no orders before the supervisor has the listener.
     let seen = line.orders_so_far();
-    let listener = gate::install()?;
+    // Only strategies have cradles.
+    let listener = gate::install(gate::Caller::Strategy)?;
     control.process(index).gate().store(listener as u32 + 1, Ordering::SeqCst);
     fork_on_demand(&line, seen, parent)?;
     Ok(Copy { index, is_gated: true })

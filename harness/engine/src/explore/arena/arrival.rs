@@ -123,10 +123,10 @@ impl Arena<'_> {
         // What it waits for came first; had its time been over, it had gone on before.
         let rests_freely = self.threads[index].nap.rests && self.may_wake(index);
         let state = std::mem::replace(&mut self.threads[index].state, State::Running);
-        let State::AtGate(Pending { notification, call, copies, .. }) = state else {
+        let State::AtGate(Pending { notification, call, awaited, .. }) = state else {
             return Err(ArenaError::Confused("only who waits can be let go".to_owned()));
         };
-        drop(copies);
+        drop(awaited);
         self.stirs += 1;
         let gives_up = match call {
             Call::Futex { .. } => self.threads[index].nap.gives_up,
@@ -174,6 +174,7 @@ impl Arena<'_> {
         };
         self.spell_out(process, &mut call);
         let mut call = self.as_socket_call(process, call);
+        self.give_copies_back(process, &call);
         self.keep_up(index, &call);
         if self.concerns(process, &call) {
             // A close that gives nothing back, and a sync, are nobody else's business.

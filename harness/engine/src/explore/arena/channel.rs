@@ -1,34 +1,21 @@
 //! Whether a call that waits for a pipe, a socket, a child or a signal would return now.
 //!
-//! The kernel is asked: copies of the client's descriptors are fetched once for a wait, and polled. Nothing is
-//! asked again before something has happened that could have brought an answer.
+//! The kernel is asked: [copies](super::copies) of the client's descriptors are polled. Nothing is asked again
+//! before something has happened that could have brought an answer.
 //!
 //! Not covered: writes that fill a pipe are let go on when there is any room in it.
-
-use std::cell::OnceCell;
-use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 
 use smallvec::SmallVec;
 
 use super::Arena;
+use super::copies::Awaited;
 use super::process::Process;
 use super::thread::{Pending, State};
 use super::told::Told;
 use super::wires::Socket;
-use crate::explore::gate::{Call, Form, Source, Wait};
+use crate::explore::gate::{Call, Form, Wait};
 
 impl Process {
-    /// A copy of one of its descriptors.
-    pub(super) fn fetch_descriptor(&self, fd: i32) -> Option<OwnedFd> {
-        // SAFETY: takes plain numbers; what it returns is a new descriptor that nobody else has.
-        unsafe {
-            let copy = libc::syscall(libc::SYS_pidfd_getfd, self.pidfd().as_raw_fd(), fd, 0);
-            (copy >= 0).then(|| OwnedFd::from_raw_fd(copy as i32))
-        }
-    }
-
     /// What one of its descriptors is, without the number that it has in the kernel.
     fn name_of_descriptor(&self, fd: i32) -> String {
         let link = std::fs::read_link(format!("/proc/{}/fd/{fd}", self.pid())).unwrap_or_default();
@@ -50,69 +37,6 @@ impl Process {
         // The kernel has them in the order of their addresses.
         all.sort_unstable();
         all
-    }
-
-    pub(super) fn nature_of(&self, fd: i32) -> Nature {
-        let Some(copy) = self.fetch_descriptor(fd) else { return Nature::Plain };
-        // SAFETY: takes plain numbers.
-        let flags = unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_GETFL) };
-        let copy = File::from(copy);
-        let Ok(metadata) = copy.metadata() else { return Nature::Plain };
-        match metadata.mode() & libc::S_IFMT {
-            libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => Nature::Plain,
-            libc::S_IFCHR if DEVICES_OF_CHANCE.contains(&metadata.rdev()) => Nature::Chance,
-            _ if flags & libc::O_NONBLOCK != 0 => Nature::Plain,
-            _ => Nature::Channel(copy.into()),
-        }
-    }
-}
-
-/// What a descriptor leads to that does not concern the state directory.
-#[derive(Debug)]
-pub(super) enum Nature {
-    /// What is read is there, or never comes: files, and descriptors that were told not to wait.
-    Plain,
-    /// A read or a write may wait. With a copy of it.
-    Channel(OwnedFd),
-    /// What is read is another thing each time.
-    Chance,
-}
-
-/// `/dev/random` and `/dev/urandom`.
-const DEVICES_OF_CHANCE: [u64; 2] = [libc::makedev(1, 8), libc::makedev(1, 9)];
-
-/// Copies of the descriptors that a call waits for, as long as it does. The kernel keeps what a call waits for
-/// open just so.
-#[derive(Debug, Default)]
-pub(super) struct Copies(OnceCell<SmallVec<[Option<OwnedFd>; 4]>>);
-
-impl Copies {
-    /// Of a call that waits for one descriptor.
-    pub fn of(copy: OwnedFd) -> Self {
-        Self(OnceCell::from(SmallVec::from_iter([Some(copy)])))
-    }
-
-    /// Whether any of these descriptors of a process has an event that is waited for; errors and ends count always.
-    fn have_come(&self, process: &Process, sources: &[Source]) -> bool {
-        // One that is in the list twice is asked after once, if nothing but its errors is of interest here.
-        let repeats = |at: usize| {
-            let (fd, events) = sources[at];
-            fd < 0 || events == 0 && sources[..at].iter().any(|&(before, _)| before == fd)
-        };
-        let of = |at: usize| if repeats(at) { None } else { process.fetch_descriptor(sources[at].0) };
-        let copies = self.0.get_or_init(|| (0..sources.len()).map(of).collect());
-        let mut list: SmallVec<[libc::pollfd; 4]> = SmallVec::new();
-        for (at, copy) in copies.iter().enumerate() {
-            let events = sources[at].1;
-            match copy {
-                Some(copy) => list.push(libc::pollfd { fd: copy.as_raw_fd(), events, revents: 0 }),
-                None if repeats(at) => {}
-                // It is not there, and the kernel would say so at once.
-                None => return true,
-            }
-        }
-        // SAFETY: so many structures, which outlive the call.
-        unsafe { libc::poll(list.as_mut_ptr(), list.len() as libc::nfds_t, 0) > 0 }
     }
 }
 
@@ -136,12 +60,12 @@ impl Arena<'_> {
     }
 
     /// Whether what a thread waits for is there.
-    pub(super) fn has_come(&self, index: usize, wait: &Wait, copies: &Copies) -> bool {
+    pub(super) fn has_come(&self, index: usize, wait: &Wait, awaited: &Awaited) -> bool {
         let thread = &self.threads[index];
         let process = &self.processes[thread.process];
         let come = match wait {
-            Wait::Events { sources, .. } => copies.have_come(process, sources),
-            Wait::Child { pidfd: Some(fd), .. } => copies.have_come(process, &[(*fd, libc::POLLIN)]),
+            Wait::Events { sources, .. } => awaited.have_come(process, sources),
+            Wait::Child { pidfd: Some(fd), .. } => awaited.have_come(process, &[(*fd, libc::POLLIN)]),
             Wait::Child { pid, pidfd: None } => self.child_is_due(thread.process, *pid),
             Wait::Signal { blocked, wanted, .. } => {
                 let blocked = wanted.map(|wanted| !wanted).or(*blocked);
@@ -186,8 +110,8 @@ impl Arena<'_> {
             if self.processes[self.threads[index].process].client != client {
                 continue;
             }
-            let (wait, copies) = match &self.threads[index].state {
-                State::AtGate(Pending { call: Call::Wait(wait), copies, .. }) => (wait, copies),
+            let (wait, awaited) = match &self.threads[index].state {
+                State::AtGate(Pending { call: Call::Wait(wait), awaited, .. }) => (wait, awaited),
                 // Who is woken by another thread of a program that nobody prepared goes on at once.
                 State::AtGate(Pending { call: Call::Futex { address, .. }, .. })
                     if self.threads[index].nap.is_woken()
@@ -205,7 +129,7 @@ impl Arena<'_> {
             if !self.wires_of(self.threads[index].process, wait).is_empty() {
                 continue;
             }
-            if self.has_come(index, wait, copies) {
+            if self.has_come(index, wait, awaited) {
                 return Some(index);
             }
             self.threads[index].nap.asked_at = Some(stirs);

@@ -119,6 +119,7 @@ impl Arena<'_> {
             thread.state = State::Gone;
         }
         self.processes[process].has_ended = true;
+        self.give_all_copies_back(process);
         self.stirs += 1;
         self.signals = true;
         self.give_back_memory(process);

@@ -55,6 +55,7 @@ impl Arena<'_> {
         own.dial = Dial::at(dial);
         own.borrows_memory = false;
         own.runtime = Runtime::default();
+        self.give_all_copies_back(process);
         for fd in closing {
             if let Some(file) = self.processes[process].descriptors.remove(fd) {
                 let mut released = std::mem::take(&mut self.released);

@@ -14,6 +14,7 @@
 //! Not covered: processes that share a table of descriptors (CLONE_FILES without CLONE_THREAD), and
 //! those that another process adopts.
 
+use super::copies::AtHand;
 use super::lookout::Runtime;
 use super::nap::Nap;
 use super::process::{Body, Process};
@@ -346,6 +347,7 @@ impl Process {
             plays: false,
             has_played: false,
             looked_at: None,
+            at_hand: AtHand::default(),
             dial: elder.dial.of_copy(),
             reads: None,
             shown_ns: 0,

@@ -10,6 +10,7 @@
 
 mod arrival;
 mod channel;
+mod copies;
 mod deed;
 mod descriptors;
 mod detour;

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::channel::Copies;
+use super::copies::Awaited;
 use super::fate::{Fate, pause_of, process_of};
 use super::thread::Thread;
 use super::tree::{Inode, digest};
@@ -294,7 +294,7 @@ impl Arena<'_> {
             Call::Wait(wait) => {
                 let at_wires = !self.wires_of(self.threads[index].process, wait).is_empty();
                 let over = wait.is_a_look() || self.threads[index].nap.timed && self.may_wake(index);
-                !(over || at_wires && self.has_come(index, wait, &Copies::default()))
+                !(over || at_wires && self.has_come(index, wait, &Awaited::default()))
             }
             Call::Socket(call) => {
                 self.has_no_message(self.threads[index].process, call) && !self.may_wake(index)

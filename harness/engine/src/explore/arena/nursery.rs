@@ -13,10 +13,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use super::ArenaError;
-use super::dial::{Dial, FACE};
 use super::process::Launch;
 use crate::explore::gate::{Auxiliary, ClientMemory, Listener, silence_vdso};
-use crate::worker::{Control, NurseryLine, Part};
+use crate::worker::{Control, NurseryLine};
 
 /// How often a process that is waited for on the same processor is let run, before time is given up.
 const YIELDS: u32 = 64;
@@ -26,8 +25,6 @@ const NAP: Duration = Duration::from_micros(200);
 #[derive(Debug)]
 pub(super) struct Nursery {
     child: Child,
-    /// From where the copies read the time.
-    pub dial: Dial,
 }
 
 impl Nursery {
@@ -51,19 +48,16 @@ impl Nursery {
         if let Some(nest) = &launch.nest {
             nest.shelter(&mut command);
         }
-        let mut nursery = Self { child: command.spawn().map_err(failed())?, dial: Dial::default() };
+        let mut nursery = Self { child: command.spawn().map_err(failed())? };
         // Copies have its limits.
         launch.open_files.spare(Pid::from_child(&nursery.child)).map_err(failed())?;
         nursery.wait_for(launch, &line)?;
         // It waits, so it is not in the middle of telling the time.
         let pid = nursery.child.id();
         let memory = ClientMemory::open(pid).map_err(failed())?;
-        // What is built in hardly looks at a clock, so to look after a dial at every step would cost more.
-        let scenario = &launch.specification.plan.scenario;
-        let drives = |part: &Part| scenario.program(&part.strategy).is_some();
-        let face = launch.specification.processes.iter().any(drives).then_some(FACE);
         let told = Auxiliary::of(pid).map_err(failed())?;
-        nursery.dial = Dial::at(silence_vdso(&told, &memory, face).map_err(failed())?);
+        // What is built in hardly looks at a clock, so to look after a dial at every step would cost more.
+        silence_vdso(&told, &memory, None).map_err(failed())?;
         Ok(nursery)
     }
 

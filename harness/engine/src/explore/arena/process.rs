@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::copies::AtHand;
 use super::descriptors::Descriptors;
 use super::dial::Dial;
 use super::family::{Birth, Origin};
@@ -134,6 +135,7 @@ pub(super) struct Process {
     pub has_played: bool,
     /// How much had stirred when it was last asked who of the family has died; of the client's own process.
     pub looked_at: Option<u64>,
+    pub at_hand: AtHand,
     /// From which it reads the time.
     pub dial: Dial,
     /// The process of the family whose dial was set last, if that was not for a lookout; of the client's own
@@ -302,7 +304,8 @@ impl Arena<'_> {
             plays: false,
             has_played: false,
             looked_at: None,
-            dial: self.nursery.dial.of_copy(),
+            at_hand: AtHand::default(),
+            dial: Dial::default(),
             reads: None,
             shown_ns: 0,
             directory: None,
@@ -422,6 +425,7 @@ impl Arena<'_> {
         }
         let process = &mut self.processes[index];
         process.descriptors.clear();
+        process.at_hand = AtHand::default();
         let Body::Child(child) = &mut process.body else {
             return Err(ArenaError::Confused("only clients are killed".to_owned()));
         };

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::channel::Copies;
+use super::copies::Awaited;
 use super::locks::Range;
 use super::perform::Half;
 use super::{Arena, nap};
@@ -37,12 +37,12 @@ pub(super) struct Pending {
     pub(super) call: Call,
     pub(super) half: Option<Half>,
     /// Of what it waits for.
-    pub(super) copies: Copies,
+    pub(super) awaited: Awaited,
 }
 
 impl Pending {
     pub fn new(notification: Notification, call: Call) -> Self {
-        Self { notification, call, half: None, copies: Copies::default() }
+        Self { notification, call, half: None, awaited: Awaited::default() }
     }
 }
 
@@ -88,7 +88,7 @@ impl Arena<'_> {
             Call::Wait(wait) => {
                 let at_wires = !self.wires_of(thread.process, wait).is_empty();
                 let over = wait.is_a_look() || thread.nap.timed && self.may_wake(index);
-                over || at_wires && self.has_come(index, wait, &pending.copies)
+                over || at_wires && self.has_come(index, wait, &pending.awaited)
             }
             call if !self.gates.is_empty() && pending.half.is_none() => {
                 match self.writes_to(thread.process, call) {

@@ -99,10 +99,10 @@ impl System for Arena<'_> {
             return self.begin_operation(index, cause);
         }
         let state = std::mem::replace(&mut self.threads[index].state, State::Running);
-        let State::AtGate(Pending { notification, call, half, copies }) = state else {
+        let State::AtGate(Pending { notification, call, half, awaited }) = state else {
             return Err(ArenaError::Confused(format!("thread {id:?} is not at the gate")));
         };
-        drop(copies);
+        drop(awaited);
         if self.deeds.is_some() {
             self.remember_name(id, process, &call);
         }

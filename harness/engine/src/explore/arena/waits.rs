@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::channel::{Copies, Nature};
+use super::copies::{Awaited, Nature};
 use super::futex::FUTEX_COMMANDS;
 use super::perform::{self, Effect, Ending};
 use super::thread::Thread;
@@ -65,25 +65,25 @@ impl Arena<'_> {
             Call::Exit { group } => self.exit(index, &notification, group),
             Call::Spawn { flags } => self.expect_birth(index, &notification, flags),
             Call::Execute => self.execute(index, &notification),
-            Call::Wait(wait) => self.wait_for(index, notification, wait, Copies::default()),
+            Call::Wait(wait) => self.wait_for(index, notification, wait, Awaited::default()),
             Call::Socket(call) => {
                 match call.wait().map(|wait| (wait, self.processes[process].nature_of(call.fd))) {
                     Some((wait, Nature::Channel(copy))) => {
-                        self.wait_for(index, notification, wait, Copies::of(copy))
+                        self.wait_for(index, notification, wait, Awaited::of(copy))
                     }
                     _ => self.stir(index, &notification),
                 }
             }
             Call::Read { fd, ref into, offset } => match self.processes[process].nature_of(fd) {
                 Nature::Channel(copy) if offset.is_none() => {
-                    self.wait_for(index, notification, Wait::ready(fd, libc::POLLIN), Copies::of(copy))
+                    self.wait_for(index, notification, Wait::ready(fd, libc::POLLIN), Awaited::of(copy))
                 }
                 Nature::Chance => self.draw(index, &notification, into),
                 _ => self.stir(index, &notification),
             },
             Call::Write { fd, offset: None, .. } => match self.processes[process].nature_of(fd) {
                 Nature::Channel(copy) => {
-                    self.wait_for(index, notification, Wait::ready(fd, libc::POLLOUT), Copies::of(copy))
+                    self.wait_for(index, notification, Wait::ready(fd, libc::POLLOUT), Awaited::of(copy))
                 }
                 _ => self.stir(index, &notification),
             },
@@ -123,11 +123,11 @@ impl Arena<'_> {
         index: usize,
         notification: Notification,
         wait: Wait,
-        copies: Copies,
+        awaited: Awaited,
     ) -> Result<(), ArenaError> {
         let at_wires = !self.wires_of(self.threads[index].process, &wait).is_empty();
         // Who does not want to wait gets what there is.
-        if !at_wires && (wait.is_a_look() || self.has_come(index, &wait, &copies)) {
+        if !at_wires && (wait.is_a_look() || self.has_come(index, &wait, &awaited)) {
             return self.stir(index, &notification);
         }
         self.lie_down(index, libc::CLOCK_MONOTONIC, wait.timeout(), false);
@@ -139,7 +139,7 @@ impl Arena<'_> {
         }
         self.threads[index].nap.asked_at = Some(self.stirs);
         self.threads[index].state =
-            State::AtGate(Pending { notification, call: Call::Wait(wait), half: None, copies });
+            State::AtGate(Pending { notification, call: Call::Wait(wait), half: None, awaited });
         Ok(())
     }
 

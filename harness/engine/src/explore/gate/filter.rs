@@ -12,7 +12,7 @@ use libc::{
     BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter,
 };
 
-use super::gated::{HARMLESS_REQUESTS, REFUSED, calls_gated};
+use super::gated::{Caller, HARMLESS_REQUESTS, REFUSED, calls_gated};
 use crate::process::quiet;
 
 const LOAD: u32 = BPF_LD | BPF_W | BPF_ABS;
@@ -77,8 +77,8 @@ impl Treatment {
 type Range = (u32, Treatment);
 
 /// All numbers, in ranges.
-fn ranges() -> Vec<Range> {
-    let gated = calls_gated();
+fn ranges(caller: Caller) -> Vec<Range> {
+    let gated = calls_gated(caller);
     let known = gated.iter().chain(REFUSED).chain(&[libc::SYS_mmap, libc::SYS_ioctl]);
     let last = known.copied().max().unwrap_or(0);
     let mut ranges: Vec<Range> = Vec::new();
@@ -169,16 +169,18 @@ fn bisect(program: &mut Vec<sock_filter>, ranges: &[Range], ends: &Ends) {
     }
 }
 
-static PROGRAM: LazyLock<Vec<sock_filter>> = LazyLock::new(program);
+static FOR_STRATEGIES: LazyLock<Vec<sock_filter>> = LazyLock::new(|| program(Caller::Strategy));
+static FOR_PROGRAMS: LazyLock<Vec<sock_filter>> = LazyLock::new(|| program(Caller::Program));
 
-/// Has the program ready for every copy of this process.
+/// Has the filters ready for every copy of this process.
 pub fn prepare() {
-    LazyLock::force(&PROGRAM);
+    LazyLock::force(&FOR_STRATEGIES);
+    LazyLock::force(&FOR_PROGRAMS);
 }
 
 /// The filter as a program.
-fn program() -> Vec<sock_filter> {
-    let ranges = ranges();
+fn program(caller: Caller) -> Vec<sock_filter> {
+    let ranges = ranges(caller);
     let ends = Ends::after(4 + ranges.len() - 1);
     // A program of another architecture shows itself to the supervisor, which cannot follow it.
     let mut program = vec![statement(LOAD, ARCHITECTURE)];
@@ -196,9 +198,13 @@ fn program() -> Vec<sock_filter> {
 ///
 /// # Errors
 /// When the kernel has no user notification, or a listener is there already.
-pub fn install() -> io::Result<RawFd> {
+pub fn install(caller: Caller) -> io::Result<RawFd> {
+    let program = match caller {
+        Caller::Strategy => &*FOR_STRATEGIES,
+        Caller::Program => &*FOR_PROGRAMS,
+    };
     // The kernel does not write to it.
-    let filter = libc::sock_fprog { len: PROGRAM.len() as u16, filter: PROGRAM.as_ptr().cast_mut() };
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
     // SAFETY: takes plain numbers.
     if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
         return Err(io::Error::last_os_error());
@@ -278,7 +284,13 @@ mod tests {
 
     #[test]
     fn every_number_is_treated_as_the_lists_say() {
-        let (program, gated) = (program(), calls_gated());
+        for caller in [Caller::Strategy, Caller::Program] {
+            every_number_is_treated_as_listed(caller);
+        }
+    }
+
+    fn every_number_is_treated_as_listed(caller: Caller) {
+        let (program, gated) = (program(caller), calls_gated(caller));
         for number in 0..1000_u32 {
             let listed = |list: &[libc::c_long]| list.contains(&libc::c_long::from(number));
             let expected = match number {
@@ -295,8 +307,17 @@ mod tests {
     }
 
     #[test]
+    fn who_is_told_a_number_of_its_own_stops_to_ask_for_it_and_programs_do_not() {
+        let asks =
+            |caller: Caller, number: libc::c_long| verdict(&program(caller), NATIVE, number as u32, [0; 6]);
+        assert_eq!(asks(Caller::Strategy, libc::SYS_getpid), STOPPED);
+        assert_eq!(asks(Caller::Program, libc::SYS_getpid), ALLOWED);
+        assert_eq!(asks(Caller::Program, libc::SYS_getppid), STOPPED, "the client's number");
+    }
+
+    #[test]
     fn memory_of_files_and_unknown_requests_stop_and_others_do_not() {
-        let program = program();
+        let program = program(Caller::Program);
         let mapped =
             |flags: i32| verdict(&program, NATIVE, libc::SYS_mmap as u32, [0, 0, 0, flags as u32, 0, 0]);
         assert_eq!(mapped(libc::MAP_SHARED), STOPPED);
@@ -309,7 +330,7 @@ mod tests {
 
     #[test]
     fn one_instruction_passes_and_its_neighbours_do_not() {
-        let program = program();
+        let program = program(Caller::Program);
         let (quiet, read) = (quiet::instruction(), libc::SYS_read as u32);
         assert_eq!(verdict_at(&program, quiet, NATIVE, read, [0; 6]), ALLOWED);
         for other in [quiet + 1, quiet - 1, quiet ^ 1 << 32, quiet ^ 1 << 31, quiet & 0xffff_ffff] {
@@ -323,9 +344,11 @@ mod tests {
     #[test]
     fn few_instructions_are_run_for_any_call() {
         // The kernel runs it for each of some 900 numbers when it is installed.
-        let deepest = ranges().len().next_power_of_two().ilog2();
-        assert!(deepest <= 8, "{deepest}");
-        // It translates each of them as well.
-        assert!(program().len() < 160, "{}", program().len());
+        for caller in [Caller::Strategy, Caller::Program] {
+            let deepest = ranges(caller).len().next_power_of_two().ilog2();
+            assert!(deepest <= 8, "{deepest}");
+            // It translates each of them as well.
+            assert!(program(caller).len() < 160, "{}", program(caller).len());
+        }
     }
 }

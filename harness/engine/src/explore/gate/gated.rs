@@ -191,7 +191,16 @@ const OLD_CLOCKS: &[libc::c_long] = &[libc::SYS_time];
 const OLD_CLOCKS: &[libc::c_long] = &[];
 
 /// Calls that bring something else each time.
-const CHANCE: &[libc::c_long] = &[libc::SYS_getpid, libc::SYS_getppid, libc::SYS_getrandom];
+const CHANCE: &[libc::c_long] = &[libc::SYS_getppid, libc::SYS_getrandom];
+
+/// Who is behind a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A client that is a strategy itself. It is told a number for its own.
+    Strategy,
+    /// A program, and the client that drives it. Their numbers are those of their namespace.
+    Program,
+}
 
 /// Calls that would go past the gate altogether. Runtimes fall back where they do not exist.
 pub(super) const REFUSED: &[libc::c_long] = &[
@@ -213,6 +222,11 @@ const SYS_SETXATTRAT: libc::c_long = 463;
 const SYS_FILE_GETATTR: libc::c_long = 468;
 
 /// Every call that stops at the gate whatever its arguments are, by number.
-pub fn calls_gated() -> Vec<libc::c_long> {
-    [FILES, OLD_FILES, UNCOMMON, WAITS, OLD_WAITS, LIVES, OLD_LIVES, CLOCKS, OLD_CLOCKS, CHANCE].concat()
+pub fn calls_gated(caller: Caller) -> Vec<libc::c_long> {
+    let own_number: &[libc::c_long] = match caller {
+        Caller::Strategy => &[libc::SYS_getpid],
+        Caller::Program => &[],
+    };
+    let always = [FILES, OLD_FILES, UNCOMMON, WAITS, OLD_WAITS, LIVES, OLD_LIVES, CLOCKS, OLD_CLOCKS, CHANCE];
+    [&always.concat(), own_number].concat()
 }

@@ -27,7 +27,7 @@ mod wait;
 
 pub use call::{At, Call, LockKind, LockRequest, Span, StatForm, Target};
 pub use filter::{install, prepare};
-pub use gated::calls_gated;
+pub use gated::{Caller, calls_gated};
 pub use listener::{Answer, Listener, Notification, ReceiveError};
 pub use memory::ClientMemory;
 pub use show::Shown;

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::{Effect, access, returned};
 use crate::explore::access::{Footprint, Mode, Object};
-use crate::explore::arena::channel::Copies;
+use crate::explore::arena::copies::Awaited;
 use crate::explore::arena::descriptors::OpenFile;
 use crate::explore::arena::wires::{Incoming, Socket};
 use crate::explore::arena::{Arena, ArenaError, Pending, State};
@@ -185,7 +185,7 @@ impl Arena<'_> {
     pub(super) fn look_at_wires(&mut self, index: usize, wait: &Wait) -> Result<Effect, ArenaError> {
         let process = self.threads[index].process;
         let wires = self.wires_of(process, wait);
-        let came = self.has_come(index, wait, &Copies::default());
+        let came = self.has_come(index, wait, &Awaited::default());
         if wires.len() > 1 && matches!(wait, Wait::Events { form: Form::Plain, .. }) {
             // It tells them in the order in which they became ready.
             self.note_escape(
