@@ -33,6 +33,8 @@ struct Point {
     done: u32,
     /// Who could go on, in the order of their numbers.
     enabled: Threads,
+    /// Who could not.
+    waiting: Vec<Waiting>,
 }
 
 impl Point {
@@ -99,7 +101,7 @@ impl Search {
                 Ran::Nothing => self.redundant += 1,
                 Ran::Diverged(divergence) => return Ok(self.ended(End::Diverged(divergence))),
             }
-            if !backtrack(&mut self.points, &self.trace) {
+            if !backtrack(&mut self.points, &mut self.trace, &mut self.infeasible) {
                 return Ok(self.ended(End::Exhausted));
             }
             if self.executions.is_power_of_two() && self.executions > self.milestones[2].0 {
@@ -198,29 +200,15 @@ fn run<S: System>(
             if enabled.is_empty() {
                 return Ok(Ran::Complete);
             }
-            let point =
-                Point { enabled: Threads::from_slice(enabled), ..point_after(points.last_mut(), trace) };
-            points.push(point);
+            let point = point_after(points.last_mut(), trace);
+            points.push(Point { enabled: Threads::from_slice(enabled), waiting: system.waiting(), ..point });
         } else if points[depth].enabled[..] != enabled[..] {
             // After the same steps others can go on than before: what was planned would be taken for what has to
             // wait, and dropped.
             let thread = points[depth].tree.first().map_or(ThreadId(0), |first| first.step.thread);
             return Ok(Ran::Diverged(Divergence { after: depth, thread, disabled: true }));
         }
-        let point = &mut points[depth];
-        let mut blocked = Threads::new();
-        while let Some(Branch { step, .. }) =
-            point.tree.first().filter(|first| !enabled.contains(&first.step.thread))
-        {
-            blocked.push(step.thread);
-            point.drop_first();
-            *infeasible += 1;
-        }
-        if !blocked.is_empty() {
-            let waiting = system.waiting();
-            let blocked = waiting.iter().filter(|waiting| blocked.contains(&waiting.thread));
-            blocked.for_each(|waiting| reverse_races_of_waiting(points, trace, waiting));
-        }
+        *infeasible += drop_blocked(points, trace);
         let point = &mut points[depth];
         if point.tree.is_empty() {
             if point.visited {
@@ -239,6 +227,24 @@ fn run<S: System>(
         point.visited = true;
         trace.push(step);
     }
+}
+
+/// Gives up what is planned for the last point as long as its thread has to wait there. The trace leads to this point.
+/// Returns how much that was.
+fn drop_blocked(points: &mut [Point], trace: &Trace) -> u64 {
+    let Some(point) = points.last_mut() else { return 0 };
+    let (mut blocked, mut dropped) = (Threads::new(), 0);
+    while let Some(first) = point.tree.first().filter(|first| !point.enabled.contains(&first.step.thread)) {
+        blocked.push(first.step.thread);
+        point.drop_first();
+        dropped += 1;
+    }
+    if !blocked.is_empty() {
+        let waiting = point.waiting.iter().filter(|waiting| blocked.contains(&waiting.thread)).cloned();
+        let waiting: Vec<Waiting> = waiting.collect();
+        waiting.iter().for_each(|waiting| reverse_races_of_waiting(points, trace, waiting));
+    }
+    dropped
 }
 
 /// The point that is reached by the last step of the trace.
@@ -283,15 +289,17 @@ fn reverse_races_of_waiting(points: &mut [Point], trace: &Trace, waiting: &Waiti
     }
 }
 
-/// Goes back to the last point where something is left to be run.
-fn backtrack(points: &mut Vec<Point>, trace: &Trace) -> bool {
+/// Goes back to the last point where something is left that can be run.
+fn backtrack(points: &mut Vec<Point>, trace: &mut Trace, infeasible: &mut u64) -> bool {
     // An execution that was broken off may have left a point from which no step was taken.
     points.truncate(trace.len());
     while let Some(point) = points.last_mut() {
         let done = point.tree.remove(0);
         point.sleep.push(done.step);
         point.done += 1;
-        if !point.tree.is_empty() {
+        trace.truncate(points.len() - 1);
+        *infeasible += drop_blocked(points, trace);
+        if points.last().is_some_and(|point| !point.tree.is_empty()) {
             return true;
         }
         points.pop();
