@@ -52,7 +52,7 @@ impl Point {
         // From a point that was not visited yet everything is going to be run anyway.
         if self.visited {
             for sequence in &dropped.instead {
-                self.plan(&mut sequence.iter().map(Planned::view).collect());
+                self.plan(&mut sequence.views().collect());
             }
         }
     }

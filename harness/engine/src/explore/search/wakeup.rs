@@ -6,6 +6,8 @@
 //! may fail therefore keeps what it stands for, and one that is there because of what some step
 //! might touch stands for nothing but itself.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::super::access::{Access, Footprint, Mode, ObjectKind, Potential, conflict, may_conflict};
@@ -141,7 +143,7 @@ pub(super) struct Branch {
     pub rest: Vec<Branch>,
     /// Sequences that were not added because of this branch: what is to be run instead should its
     /// thread have to wait.
-    pub instead: Vec<Vec<Planned>>,
+    pub instead: Vec<Rest>,
     /// Whether what the step or one that is to be run before touches was uncertain: then somebody
     /// may still sleep when it is taken.
     doubtful: bool,
@@ -158,6 +160,33 @@ impl Branch {
             rest = vec![Self { rest, doubtful: doubtful || !step.certain, ..Self::leaf(step.own()) }];
         }
         rest
+    }
+}
+
+/// What is left of a sequence. There are as many of one as it has steps, so they share these.
+#[derive(Clone, Debug)]
+pub(super) struct Rest {
+    whole: Arc<[Planned]>,
+    /// A bit for each step that is not left.
+    taken: SmallVec<[u64; 4]>,
+}
+
+impl Rest {
+    fn of(sequence: &[View<'_>]) -> Self {
+        Self { whole: sequence.iter().map(View::own).collect(), taken: SmallVec::new() }
+    }
+
+    fn take(&mut self, at: usize) {
+        let (word, bit) = (at / 64, at % 64);
+        if self.taken.len() <= word {
+            self.taken.resize(word + 1, 0);
+        }
+        self.taken[word] |= 1 << bit;
+    }
+
+    pub fn views(&self) -> impl Iterator<Item = View<'_>> {
+        let is_left = |at: &usize| self.taken.get(at / 64).is_none_or(|marks| marks >> (at % 64) & 1 == 0);
+        (0..self.whole.len()).filter(is_left).map(|at| self.whole[at].view())
     }
 }
 
@@ -179,9 +208,11 @@ pub(super) fn is_weak_initial(candidate: &View<'_>, sequence: &[View<'_>]) -> bo
 /// A leaf stands for whatever goes on from it, since no thread sleeps any more when it is reached:
 /// that is what it was put there for. Where a step may yet turn out to touch less than was feared,
 /// somebody may still sleep, and the rest of the sequence is added below.
-pub(super) fn insert(tree: &mut Vec<Branch>, sequence: &mut Sequence<'_>) {
+pub(super) fn insert(tree: &mut Vec<Branch>, mut sequence: &mut [View<'_>]) {
     let mut level = tree;
     let mut doubtful = false;
+    // What was left when the first branch was come to that may have to wait, and the places in it of what still is.
+    let mut kept: Option<(Rest, SmallVec<[usize; 32]>)> = None;
     loop {
         let first = level.iter().position(|branch| is_weak_initial(&branch.step.view(), sequence));
         let before = &level[..first.unwrap_or(level.len())];
@@ -192,12 +223,18 @@ pub(super) fn insert(tree: &mut Vec<Branch>, sequence: &mut Sequence<'_>) {
         };
         let branch = &mut level[index];
         if branch.step.view().may_wait() {
-            branch.instead.push(sequence.iter().map(View::own).collect());
+            let all = || (Rest::of(sequence), (0..sequence.len()).collect());
+            branch.instead.push(kept.get_or_insert_with(all).0.clone());
         }
         doubtful |= branch.doubtful;
         let thread = branch.step.thread;
         if let Some(at) = sequence.iter().position(|step| step.thread == thread) {
-            sequence.remove(at);
+            // Mostly it is the first one, and hundreds follow.
+            sequence[..=at].rotate_right(1);
+            sequence = &mut sequence[1..];
+            if let Some((rest, places)) = &mut kept {
+                rest.take(places.remove(at));
+            }
         }
         if sequence.is_empty() || branch.rest.is_empty() && !doubtful {
             return;
