@@ -423,6 +423,34 @@ fn generated_programs_that_sleep_are_killed_and_are_suspended_come_to_the_same_o
     }
 }
 
+/// Who waits for a lock or sleeps until an alarm comes, before or after others are done.
+fn programs_with_alarms_come_to_the_same_outcomes() {
+    for (script, hazard) in [
+        ("o0 F0 D9 p0 U0|o0 f03 r0", Hazard::Concurrency),
+        ("o0 F0 D2 p0 U0|o0 f09 r0", Hazard::Concurrency),
+        ("o0 F0 D9|o0 f03 f09|o0 f05", Hazard::Concurrency),
+        ("j92 x2|D3 u2", Hazard::Concurrency),
+        ("o0 F0 p0 U0|o0 f09 r0", Hazard::Pause),
+        ("o0 F0 D9 p0|o0 f03 r0", Hazard::Kill),
+    ] {
+        let (raw, reduced, classes) = compare(script, hazard, 20_000).expect("few");
+        println!("  {script} ({hazard}): {raw} raw executions, {classes} classes, {reduced} run");
+    }
+    let gives_up = |script, hazard| {
+        let ran = run(script, hazard, Reduction::Optimal, 20_000).expect("few");
+        let gives_up = |outcome: &String| outcome.contains("Interrupted");
+        (ran.outcomes.iter().any(gives_up), ran.outcomes.iter().all(gives_up))
+    };
+    assert_eq!(gives_up("o0 F0 D9 U0|o0 f03", Hazard::Concurrency), (true, false), "who comes first has it");
+    assert_eq!(gives_up("o0 F0 D2 U0|o0 f09", Hazard::Concurrency), (false, false), "it is free in time");
+    assert_eq!(gives_up("o0 F0 p0 U0|o0 f09", Hazard::Concurrency), (false, false), "nobody takes his time");
+    assert_eq!(gives_up("o0 F0 p0 U0|o0 f03", Hazard::Pause), (true, false), "who has it may be suspended");
+    let calls = ["x2", "u2", "p0", "r0", "F0", "U0", "f01", "f03", "f09", "j31", "d2", "D2", "D5"];
+    for (hazard, raw_max) in [(Hazard::Concurrency, RAW_MAX), (Hazard::Kill, 400), (Hazard::Pause, 500)] {
+        generated(hazard, &calls, 30, raw_max);
+    }
+}
+
 /// Holds so many programs of these calls to brute force, unless they have too many executions.
 fn generated(hazard: Hazard, calls: &[&'static str], cases: usize, raw_max: u64) {
     generated_after(["o0", "o0"], hazard, calls, cases, raw_max);
@@ -510,7 +538,8 @@ fn main() -> ExitCode {
         }
         _ => {}
     }
-    let tests: [(&str, fn()); 10] = [
+    let tests: [(&str, fn()); 11] = [
+        ("programs_with_alarms_come_to_the_same_outcomes", programs_with_alarms_come_to_the_same_outcomes),
         (
             "programs_that_come_late_come_to_the_same_outcomes",
             programs_that_come_late_come_to_the_same_outcomes,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -265,6 +266,16 @@ impl Player {
                 return rustix::net::shutdown(fd, Shutdown::Write).map(done);
             }
             b'F' => return flock(FlockOperation::LockExclusive).map(done),
+            // For so many fifths of a second at most.
+            b'f' => return before_alarm(other, || flock(FlockOperation::LockExclusive)).map(done),
+            b'j' => {
+                let nap = rustix::thread::Timespec { tv_sec: 0, tv_nsec: 200_000_000 * one as i64 };
+                let sleep = || match rustix::thread::nanosleep(&nap) {
+                    rustix::thread::NanosleepRelativeResult::Ok => Ok(()),
+                    _ => Err(Errno::INTR),
+                };
+                return before_alarm(other, sleep).map(done);
+            }
             b'S' => return flock(FlockOperation::LockShared).map(done),
             b'T' => return flock(FlockOperation::NonBlockingLockExclusive).map(done),
             b'U' => return flock(FlockOperation::Unlock).map(done),
@@ -272,6 +283,34 @@ impl Player {
         }
         Ok("ok".to_owned())
     }
+}
+
+/// Does something that a signal cuts short after so many fifths of a second.
+#[expect(unsafe_code, reason = "handlers of signals and timers have no safe wrapper")]
+fn before_alarm(fifths: usize, what: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+    extern "C" fn heard(_: i32) {}
+    // Without SA_RESTART: the call fails.
+    let action = SigAction::new(SigHandler::Handler(heard), SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler does nothing.
+    unsafe { sigaction(Signal::SIGALRM, &action) }.map_err(|_| Errno::INVAL)?;
+    // The supervisor blocks signals, and clients have its mask.
+    SigSet::from_iter([Signal::SIGALRM]).thread_unblock().map_err(|_| Errno::INVAL)?;
+    let set = |fifths: usize| {
+        let none = libc::timeval { tv_sec: 0, tv_usec: 0 };
+        let value = libc::timeval { tv_sec: fifths as i64 / 5, tv_usec: fifths as i64 % 5 * 200_000 };
+        let timer = libc::itimerval { it_interval: none, it_value: value };
+        let mut left = libc::itimerval { it_interval: none, it_value: none };
+        // SAFETY: the kernel reads one structure and writes another.
+        let done =
+            unsafe { libc::syscall(libc::SYS_setitimer, libc::ITIMER_REAL, &raw const timer, &raw mut left) };
+        assert_eq!(done, 0, "a timer");
+        (left.it_value.tv_sec, left.it_value.tv_usec)
+    };
+    set(fifths);
+    let done = what();
+    let left = set(0);
+    assert_eq!(left != (0, 0), done.is_ok(), "{left:?} is left of a timer: {done:?}");
+    done
 }
 
 fn stream_socket() -> Result<OwnedFd, Errno> {

@@ -199,6 +199,7 @@ impl Arena<'_> {
             }
             self.threads[index].state = State::AtGate(Pending::new(notification, call));
             self.wait_for_message(index);
+            self.wait_for_lock(index);
             return Ok(());
         }
         if self.ends_with_a_step(process, &call) {

@@ -22,6 +22,9 @@ pub enum Act {
     ComesLate(Duration),
 }
 
+/// The part of a call that never came to its end.
+pub(super) const CUT_SHORT: u8 = 3;
+
 /// What came of one step, for witnesses.
 #[derive(Clone, Debug)]
 pub struct Deed {
@@ -29,7 +32,7 @@ pub struct Deed {
     pub step: u64,
     /// Who.
     pub thread: ThreadId,
-    /// Which part of a call that is done in two: 1, 2, or 0 for the whole.
+    /// Which part of a call that is done in two: 1, 2, 0 for the whole, or [`CUT_SHORT`].
     pub part: u8,
     /// What was done.
     pub what: Act,
@@ -52,6 +55,7 @@ impl std::fmt::Display for Deed {
         match self.part {
             1 => write!(out, "{shown}, first part")?,
             2 => write!(out, "{shown}, second part")?,
+            CUT_SHORT => return write!(out, "{shown}, until a timer cuts it short"),
             _ => write!(out, "{shown}")?,
         }
         match self.returned {

@@ -81,7 +81,11 @@ impl Arena<'_> {
         let Ok(Some(call)) = Uncommon::look(notification, &self.processes[process].memory) else {
             return None;
         };
-        let Uncommon { name, files, anyhow, refusal } = call;
+        let Uncommon { name, files, anyhow, in_real_time, refusal } = call;
+        if in_real_time {
+            self.note_escape(&format!("a client set {name}, which ends in real time and is not followed"));
+            return None;
+        }
         if anyhow {
             self.note_escape(&format!(
                 "a client called {name}, after which it could reach files in ways that are not followed"

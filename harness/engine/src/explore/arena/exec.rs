@@ -55,6 +55,7 @@ impl Arena<'_> {
         own.dial = Dial::at(dial);
         own.borrows_memory = false;
         own.runtime = Runtime::default();
+        own.timers.leave_for_exec();
         self.give_all_copies_back(process);
         for fd in closing {
             if let Some(file) = self.processes[process].descriptors.remove(fd) {

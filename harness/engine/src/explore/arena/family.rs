@@ -14,6 +14,7 @@
 //! Not covered: processes that share a table of descriptors (CLONE_FILES without CLONE_THREAD), and
 //! those that another process adopts.
 
+use super::alarm::Timers;
 use super::copies::AtHand;
 use super::lookout::Runtime;
 use super::nap::Nap;
@@ -348,6 +349,7 @@ impl Process {
             has_played: false,
             looked_at: None,
             at_hand: AtHand::default(),
+            timers: Timers::default(),
             dial: elder.dial.of_copy(),
             reads: None,
             shown_ns: 0,

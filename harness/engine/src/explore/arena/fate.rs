@@ -277,6 +277,31 @@ impl Arena<'_> {
         }
     }
 
+    /// Whether anybody else may be suspended.
+    pub(super) fn others_may_pause(&self, client: usize) -> bool {
+        self.fates.iter().any(|fate| fate.kind == FateKind::Pause && fate.victim != client)
+    }
+
+    /// Somebody might have let time pass, and has not.
+    pub(super) fn might_have_paused(
+        &self,
+        waiting: usize,
+        footprint: &mut Footprint,
+        potential: &mut SmallVec<[Potential; 4]>,
+    ) {
+        let others = self.fates.iter().filter(|fate| fate.kind == FateKind::Pause && fate.victim != waiting);
+        for Fate { victim, progress, .. } in others {
+            let object = pause_of(*victim);
+            let modes: &[Mode] = match progress {
+                Progress::Ahead => &[Mode::Acquire, Mode::Release],
+                Progress::Under => &[],
+                Progress::Over => &[Mode::Read],
+            };
+            footprint.extend(modes.iter().map(|&mode| Access { object, mode }));
+            potential.push(Potential::Certain(Access { object, mode: Mode::Acquire }));
+        }
+    }
+
     /// Time passes beside who may be suspended: it is for so long, if that stops it and it was not before.
     pub(super) fn pass_beside(
         &mut self,
@@ -412,6 +437,8 @@ impl Arena<'_> {
             self.fates[at].silenced = unfinished;
             self.note_fate(first, Act::Kill);
         } else if kind == FateKind::Pause {
+            let late_ns = self.fates[at].clock_ns.saturating_sub(self.time_of(victim));
+            self.put_off_deadline(victim, late_ns);
             // Whoever depends on this step comes after that time.
             self.time_after(Now { clock_ns: self.fates[at].clock_ns, shown_ns: 0 }, &footprint);
             self.note_fate(first, Act::Resume);
@@ -419,6 +446,18 @@ impl Arena<'_> {
         let signature = digest(&("fate", id.0, kills, &footprint[..]));
         let potential = std::mem::take(&mut self.fates[at].had);
         Ok(Step { thread: id, footprint, potential, signature, yields: false, follows })
+    }
+
+    /// Who drives a program does not count the time in which it was suspended.
+    fn put_off_deadline(&mut self, client: usize, late_ns: u64) {
+        if !self.drives(client) {
+            return;
+        }
+        for index in self.threads_of(client).collect::<Vec<_>>() {
+            if self.processes[self.threads[index].process].is_root() {
+                self.threads[index].nap.put_off(late_ns);
+            }
+        }
     }
 
     /// Notes that something happened to a client.

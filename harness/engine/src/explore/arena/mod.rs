@@ -8,6 +8,7 @@
 //! Client processes live for many executions. At the end of one they park at a futex of the shared
 //! page; a new one begins when the state directory is as it was.
 
+mod alarm;
 mod arrival;
 mod channel;
 mod copies;

@@ -17,12 +17,14 @@ use std::sync::atomic::Ordering;
 
 use smallvec::{SmallVec, smallvec};
 
+use super::alarm::Limit;
 use super::copies::Awaited;
 use super::fate::{Fate, pause_of, process_of};
 use super::thread::Thread;
+use super::time::start_of;
 use super::tree::{Inode, digest};
 use super::{Arena, Pending, State};
-use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind};
+use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
 use crate::explore::gate::Call;
 use crate::explore::system::ThreadId;
 
@@ -74,6 +76,10 @@ pub(super) struct Nap {
     pub(super) gives_up: bool,
     /// The wait, other than a sleep, has an end.
     pub(super) timed: bool,
+    /// An alarm comes at its end.
+    pub(super) is_alarm: bool,
+    /// When it is over if no alarm comes, if ever.
+    pub(super) beyond_ns: Option<u64>,
     /// It is a wait for something else that is over at any time, as a sleep is.
     pub(super) rests: bool,
     /// For how long the thread has polled, found everything as it was and left it so, in nanoseconds.
@@ -159,6 +165,11 @@ impl Nap {
         self.until_ns
     }
 
+    /// It is over so much later.
+    pub const fn put_off(&mut self, late_ns: u64) {
+        self.until_ns = self.until_ns.saturating_add(late_ns);
+    }
+
     /// Whether somebody has woken it.
     pub const fn is_woken(&self) -> bool {
         self.woken
@@ -191,11 +202,7 @@ impl Arena<'_> {
         nap.stirs = nap.changed.remain(id, steps);
         nap.jitter_ns = self.jitter_ns;
         nap.until_ns = if absolute {
-            let base = match clock {
-                libc::CLOCK_REALTIME => super::time::EPOCH_NS,
-                _ => super::time::UPTIME_NS,
-            };
-            nanoseconds.saturating_sub(base).max(nap.clock_ns)
+            nanoseconds.saturating_sub(start_of(clock)).max(nap.clock_ns)
         } else {
             nap.clock_ns.saturating_add(nanoseconds)
         };
@@ -204,7 +211,7 @@ impl Arena<'_> {
         let shown_ns = shown_ns.max(nap.clock_ns);
         nap.shows_ns = if absolute { 0 } else { shown_ns.saturating_add(nanoseconds).min(LATEST_NS) };
         nap.count += 1;
-        (nap.woken, nap.rests) = (false, false);
+        (nap.woken, nap.rests, nap.is_alarm) = (false, false, false);
         nap.woken_by.clear();
         if nap.count == 1 || nap.operation != operation {
             nap.operation = operation;
@@ -220,6 +227,47 @@ impl Arena<'_> {
             nap.after_changes += 1;
         }
         nap.begins_after_change &= limit.is_none();
+    }
+
+    /// A thread lies down for so long, until then, or for ever; or until an alarm that comes before.
+    pub(super) fn lie_down_until_alarm(
+        &mut self,
+        index: usize,
+        clock: i32,
+        limit: Option<u64>,
+        absolute: bool,
+    ) {
+        let now_ns = self.threads[index].nap.clock_ns;
+        let own = limit.map(|limit| match absolute {
+            true => limit.saturating_sub(start_of(clock)).saturating_sub(now_ns),
+            false => limit,
+        });
+        let Limit { after_ns, is_alarm } = self.limit_with_alarm(index, own);
+        if is_alarm {
+            self.lie_down(index, libc::CLOCK_MONOTONIC, after_ns, false);
+        } else {
+            self.lie_down(index, clock, limit, absolute);
+        }
+        let nap = &mut self.threads[index].nap;
+        (nap.is_alarm, nap.beyond_ns) = (is_alarm, own.map(|own| now_ns.saturating_add(own)));
+    }
+
+    /// What comes of it that a nap is over at this time, whatever it was for.
+    pub(super) fn end_nap(&mut self, index: usize, until_ns: u64) -> (Footprint, SmallVec<[Potential; 4]>) {
+        let (mut footprint, mut potential) = (Footprint::new(), SmallVec::new());
+        if !self.may_wake(index) {
+            self.pause_others(self.client_index(index), until_ns, &mut footprint, &mut potential);
+        }
+        let Thread { id, steps, nap, .. } = &mut self.threads[index];
+        nap.changed.begin(*steps);
+        if nap.woken {
+            footprint.push(Access { object: nap.object(id.0), mode: Mode::Acquire });
+        } else {
+            nap.left = nap.left.saturating_sub(1);
+        }
+        nap.seen.clear();
+        self.advance(index, until_ns);
+        (footprint, potential)
     }
 
     /// Whether a nap, or a wait at a futex, may end now.
@@ -279,6 +327,9 @@ impl Arena<'_> {
             State::AtGate(Pending { call: Call::Futex { .. } | Call::Wait(_), .. }) => {
                 self.threads[index].nap.timed
             }
+            State::AtGate(Pending { call: call @ Call::Lock { .. }, .. }) => {
+                self.threads[index].nap.timed && self.lacks_lock(index, call)
+            }
             State::AtGate(Pending { call: Call::Socket(call), .. }) => {
                 self.threads[index].nap.timed && self.has_no_message(self.threads[index].process, call)
             }
@@ -296,6 +347,7 @@ impl Arena<'_> {
                 let over = wait.is_a_look() || self.threads[index].nap.timed && self.may_wake(index);
                 !(over || at_wires && self.has_come(index, wait, &Awaited::default()))
             }
+            Call::Lock { .. } => self.lacks_lock(index, call) && !self.may_wake(index),
             Call::Socket(call) => {
                 self.has_no_message(self.threads[index].process, call) && !self.may_wake(index)
             }

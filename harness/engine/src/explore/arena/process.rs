@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::alarm::Timers;
 use super::copies::AtHand;
 use super::descriptors::Descriptors;
 use super::dial::Dial;
@@ -136,6 +137,7 @@ pub(super) struct Process {
     /// How much had stirred when it was last asked who of the family has died; of the client's own process.
     pub looked_at: Option<u64>,
     pub at_hand: AtHand,
+    pub timers: Timers,
     /// From which it reads the time.
     pub dial: Dial,
     /// The process of the family whose dial was set last, if that was not for a lookout; of the client's own
@@ -305,6 +307,7 @@ impl Arena<'_> {
             has_played: false,
             looked_at: None,
             at_hand: AtHand::default(),
+            timers: Timers::default(),
             dial: Dial::default(),
             reads: None,
             shown_ns: 0,

@@ -74,10 +74,8 @@ impl Arena<'_> {
         let thread = &self.threads[index];
         let State::AtGate(pending) = &thread.state else { return false };
         match &pending.call {
-            Call::Lock { fd, kind, request, wait: true, start, length } => {
-                let Some(file) = self.processes[thread.process].descriptors.get(*fd) else { return true };
-                let owner = Self::owner(thread.process, file, *kind);
-                self.locks.is_free(file.inode, *kind, owner, *request, Range::new(*start, *length))
+            call @ Call::Lock { wait: true, .. } => {
+                self.lock_is_free(thread.process, call) || thread.nap.timed && self.may_wake(index)
             }
             Call::Sleep { .. } => self.may_wake(index),
             Call::Futex { .. } => self.may_wake(index),
@@ -98,6 +96,14 @@ impl Arena<'_> {
             }
             _ => true,
         }
+    }
+
+    /// Whether nobody else has the lock that a process wants.
+    pub(super) fn lock_is_free(&self, process: usize, call: &Call) -> bool {
+        let Call::Lock { fd, kind, request, start, length, .. } = call else { return true };
+        let Some(file) = self.processes[process].descriptors.get(*fd) else { return true };
+        let owner = Self::owner(process, file, *kind);
+        self.locks.is_free(file.inode, *kind, owner, *request, Range::new(*start, *length))
     }
 
     /// Whether a thread can take a step, without anybody's standing still for it.

@@ -23,6 +23,16 @@ pub(super) const EPOCH_NS: u64 = 1_767_225_600_000_000_000;
 /// The same on clocks that count from some start of their own: a machine that has been up for a day.
 pub(super) const UPTIME_NS: u64 = 86_400_000_000_000;
 
+/// Where this clock stands then.
+pub(super) const fn start_of(clock: i32) -> u64 {
+    match clock {
+        libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE | libc::CLOCK_REALTIME_ALARM | libc::CLOCK_TAI => {
+            EPOCH_NS
+        }
+        _ => UPTIME_NS,
+    }
+}
+
 /// Processes whose readings of a clock differ.
 pub(super) const READERS: u64 = 16;
 
@@ -148,10 +158,7 @@ impl Arena<'_> {
             self.time.looked_at |= !self.processes[self.threads[thread].process].is_root();
             now
         };
-        match clock {
-            libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE | libc::CLOCK_TAI => EPOCH_NS + now,
-            _ => UPTIME_NS + now,
-        }
+        start_of(clock) + now
     }
 
     /// Notes that the step under way changes an inode.

@@ -74,6 +74,22 @@ impl Told {
         self.signals("SigPnd") | self.signals("ShdPnd")
     }
 
+    /// Whether this signal would end its process: it is neither caught, nor blocked, nor ignored.
+    pub fn dies_of(&self, signal: i32) -> bool {
+        const HARMLESS: [i32; 8] = [
+            libc::SIGCHLD,
+            libc::SIGCONT,
+            libc::SIGURG,
+            libc::SIGWINCH,
+            libc::SIGSTOP,
+            libc::SIGTSTP,
+            libc::SIGTTIN,
+            libc::SIGTTOU,
+        ];
+        let cared_for = self.signals("SigCgt") | self.signals("SigBlk") | self.signals("SigIgn");
+        !HARMLESS.contains(&signal) && cared_for & 1 << (signal - 1) == 0
+    }
+
     /// Those of them that would break off a call, if these are blocked in place of the thread's own set.
     pub fn due(&self, blocked: Option<u64>) -> u64 {
         self.pending() & !blocked.unwrap_or_else(|| self.signals("SigBlk")) & !self.signals("SigIgn")

@@ -4,6 +4,8 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
+use super::alarm::Timers;
+use super::deed::CUT_SHORT;
 use super::fate::sees_life;
 use super::perform::{Effect, Ending};
 use super::stillness::STILLNESS;
@@ -115,8 +117,13 @@ impl System for Arena<'_> {
         let follows =
             if self.is_last_resort(index, &call) { self.who_had_to_stop(index) } else { Threads::new() };
         let beside = if follows.is_empty() { SmallVec::new() } else { self.are_slept_beside(index) };
-        let effect = if self.concerns(process, &call) {
-            self.perform(index, &call, half)?
+        let rings = self.is_cut_short(index, &call);
+        let effect = if rings {
+            self.ring(index, &call)?
+        } else if self.concerns(process, &call) {
+            let mut effect = self.perform(index, &call, half)?;
+            self.might_have_rung(index, &call, &mut effect);
+            effect
         } else if let Some(about) = self.asks_for_life(process, &call) {
             self.see_life(process, &call, about)?
         } else {
@@ -132,7 +139,7 @@ impl System for Arena<'_> {
         self.wake_whom_it_concerns(index, &mut footprint);
         footprint.extend(beside.into_iter().map(sees_life));
         let mut returned = None;
-        let mut part = u8::from(second) * 2;
+        let mut part = if rings { CUT_SHORT } else { u8::from(second) * 2 };
         let kind = std::mem::discriminant(&call);
         let talks = matches!(call, Call::Socket(_));
         match ending {
@@ -141,6 +148,15 @@ impl System for Arena<'_> {
                 self.note(id, part, &call, None);
                 self.threads[index].state =
                     State::AtGate(Pending { half: Some(half), ..Pending::new(notification, call) });
+            }
+            Ending::Waits => {
+                self.note(id, part, &call, None);
+                self.wait_on(index, notification, call);
+                self.settle(client)?;
+            }
+            Ending::Gone => {
+                self.note(id, part, &call, None);
+                self.settle(client)?;
             }
             Ending::Answer(answer) => {
                 returned = match answer {
@@ -244,6 +260,7 @@ impl Arena<'_> {
             let stays = self.processes[process].is_root() && self.keeps_worker(process);
             let process = &mut self.processes[process];
             process.dial.forget();
+            process.timers = Timers::default();
             (process.reads, process.shown_ns) = (None, 0);
             process.born = if stays { process.born_when_ready } else { 0 };
             (process.grew, process.looked_at, process.in_a_row) = (false, None, (0, 0));

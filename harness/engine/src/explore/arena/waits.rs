@@ -30,7 +30,7 @@ impl Arena<'_> {
                 Ok(())
             }
             Call::Sleep { nanoseconds, absolute, clock } => {
-                self.lie_down(index, clock, Some(nanoseconds), absolute);
+                self.lie_down_until_alarm(index, clock, Some(nanoseconds), absolute);
                 self.threads[index].state = State::AtGate(Pending::new(notification, call));
                 Ok(())
             }
@@ -62,6 +62,7 @@ impl Arena<'_> {
                 let span = Span { address: buffer, length: length as usize };
                 self.draw(index, &notification, &[span])
             }
+            Call::Timer(ref call) => self.set_timer(index, &notification, call),
             Call::Exit { group } => self.exit(index, &notification, group),
             Call::Spawn { flags } => self.expect_birth(index, &notification, flags),
             Call::Execute => self.execute(index, &notification),
@@ -130,8 +131,9 @@ impl Arena<'_> {
         if !at_wires && (wait.is_a_look() || self.has_come(index, &wait, &awaited)) {
             return self.stir(index, &notification);
         }
-        self.lie_down(index, libc::CLOCK_MONOTONIC, wait.timeout(), false);
-        self.threads[index].nap.timed = wait.timeout().is_some();
+        self.lie_down_until_alarm(index, libc::CLOCK_MONOTONIC, wait.timeout(), false);
+        let nap = &mut self.threads[index].nap;
+        nap.timed = wait.timeout().is_some() || nap.is_alarm;
         if at_wires {
             self.wait_as_for_an_answer(index);
         } else {
@@ -178,18 +180,7 @@ impl Arena<'_> {
             Call::Wait(wait) => {
                 let late_ns = if self.threads[index].nap.rests { timeout::LATE_NS } else { 0 };
                 let until_ns = self.threads[index].nap.until_ns.saturating_add(late_ns);
-                if !self.may_wake(index) {
-                    self.pause_others(process, until_ns, &mut footprint, &mut potential);
-                }
-                let Thread { steps, nap, .. } = &mut self.threads[index];
-                nap.changed.begin(*steps);
-                if nap.woken {
-                    footprint.push(Access { object: nap.object(id.0), mode: Mode::Acquire });
-                } else {
-                    nap.left = nap.left.saturating_sub(1);
-                }
-                nap.seen.clear();
-                self.advance(index, until_ns);
+                let (footprint, potential) = self.end_nap(index, until_ns);
                 let memory = &self.processes[self.threads[index].process].memory;
                 let answer = match wait.tell_time_out(memory).map(|()| wait.timed_out()) {
                     Ok(Ok(value)) => Answer::Value(value),

@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::socket::SocketCall;
+use super::timer::TimerCall;
 use super::wait::Wait;
 
 /// A path, and the directory that it is relative to: a descriptor, or `AT_FDCWD`.
@@ -235,6 +236,8 @@ pub enum Call {
     Wait(Wait),
     /// On a socket.
     Socket(SocketCall),
+    /// On a timer.
+    Timer(TimerCall),
     /// Random bytes.
     Random {
         buffer: u64,

@@ -11,6 +11,7 @@ use super::call::{At, Call, LockKind, LockRequest, Span, StatForm, Target};
 use super::listener::Notification;
 use super::memory::ClientMemory;
 use super::socket::SocketCall;
+use super::timer::TimerCall;
 use super::wait::Wait;
 
 const AT_FDCWD: i32 = libc::AT_FDCWD;
@@ -192,6 +193,9 @@ impl Call {
             number => {
                 if let Some(call) = SocketCall::decode(notification, memory)? {
                     return Ok(Self::Socket(call));
+                }
+                if let Some(call) = TimerCall::decode(notification, memory)? {
+                    return Ok(Self::Timer(call));
                 }
                 match Wait::decode(notification, memory)? {
                     Some(wait) => Self::Wait(wait),

@@ -163,6 +163,22 @@ const OLD_WAITS: &[libc::c_long] = &[libc::SYS_poll, libc::SYS_select, libc::SYS
 #[cfg(not(target_arch = "x86_64"))]
 const OLD_WAITS: &[libc::c_long] = &[];
 
+/// Calls about timers.
+const TIMERS: &[libc::c_long] = &[
+    libc::SYS_setitimer,
+    libc::SYS_getitimer,
+    libc::SYS_timer_create,
+    libc::SYS_timer_settime,
+    libc::SYS_timer_gettime,
+    libc::SYS_timer_delete,
+    libc::SYS_timer_getoverrun,
+    libc::SYS_timerfd_settime,
+];
+#[cfg(target_arch = "x86_64")]
+const OLD_TIMERS: &[libc::c_long] = &[libc::SYS_alarm];
+#[cfg(not(target_arch = "x86_64"))]
+const OLD_TIMERS: &[libc::c_long] = &[];
+
 /// Calls that begin or end threads and processes, or ask after them.
 const LIVES: &[libc::c_long] = &[
     libc::SYS_clone,
@@ -227,6 +243,9 @@ pub fn calls_gated(caller: Caller) -> Vec<libc::c_long> {
         Caller::Strategy => &[libc::SYS_getpid],
         Caller::Program => &[],
     };
-    let always = [FILES, OLD_FILES, UNCOMMON, WAITS, OLD_WAITS, LIVES, OLD_LIVES, CLOCKS, OLD_CLOCKS, CHANCE];
+    let always = [
+        FILES, OLD_FILES, UNCOMMON, WAITS, OLD_WAITS, LIVES, OLD_LIVES, TIMERS, OLD_TIMERS, CLOCKS,
+        OLD_CLOCKS, CHANCE,
+    ];
     [&always.concat(), own_number].concat()
 }

@@ -145,6 +145,7 @@ impl fmt::Display for Shown<'_> {
                 SocketAct::Receive { .. } => write!(out, "receive({file})"),
                 SocketAct::Shutdown { .. } => write!(out, "shutdown({file})"),
             },
+            Call::Timer(_) => write!(out, "a timer"),
             Call::Random { length, .. } => write!(out, "{length} random bytes"),
             Call::ThreadKill { pid, tid, signal } => write!(out, "tgkill({pid}, {tid}, {signal})"),
             Call::Kill { pid, signal } => write!(out, "kill({pid}, {signal})"),

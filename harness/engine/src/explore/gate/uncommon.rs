@@ -35,6 +35,8 @@ pub struct Uncommon {
     pub files: SmallVec<[Target; 2]>,
     /// Whether it could be about any file at all.
     pub anyhow: bool,
+    /// Whether time that passes outside of the gate brings what follows.
+    pub in_real_time: bool,
     /// What it is answered, where programs are known to do without it.
     pub refusal: Option<i32>,
 }
@@ -57,10 +59,16 @@ impl Uncommon {
             }
             Ok(Target::Path(At { directory, path }, true))
         };
-        let on = |name, files| Ok(Some(Self { name, files, anyhow: false, refusal: None }));
-        let refused =
-            |name, files, errno| Ok(Some(Self { name, files, anyhow: false, refusal: Some(errno) }));
-        let anyhow = |name| Ok(Some(Self { name, files: SmallVec::new(), anyhow: true, refusal: None }));
+        let on =
+            |name, files| Ok(Some(Self { name, files, anyhow: false, in_real_time: false, refusal: None }));
+        let refused = |name, files, errno| {
+            Ok(Some(Self { name, files, anyhow: false, in_real_time: false, refusal: Some(errno) }))
+        };
+        let elsewhere = |name, anyhow| {
+            Ok(Some(Self { name, files: SmallVec::new(), anyhow, in_real_time: !anyhow, refusal: None }))
+        };
+        let anyhow = |name| elsewhere(name, true);
+        let in_real_time = |name| elsewhere(name, false);
         if !notification.native {
             return Ok(None);
         }
@@ -105,10 +113,32 @@ impl Uncommon {
             libc::SYS_process_vm_readv => anyhow("process_vm_readv"),
             libc::SYS_process_vm_writev => anyhow("process_vm_writev"),
             libc::SYS_ptrace => anyhow("ptrace"),
+            libc::SYS_setitimer if a[0] as i32 != libc::ITIMER_REAL => {
+                in_real_time("a timer of processor time (setitimer)")
+            }
+            libc::SYS_timer_create if !CLOCKS_OF_TIMERS.contains(&(a[0] as i32)) => {
+                in_real_time("a timer of processor time (timer_create)")
+            }
+            libc::SYS_timer_create
+                if a[1] != 0 && memory.read_u32(a[1] + 12)? as i32 == libc::SIGEV_THREAD_ID =>
+            {
+                in_real_time("a timer whose signal goes to one thread (timer_create)")
+            }
+            libc::SYS_timerfd_settime => in_real_time("a timer that is read (timerfd)"),
             _ => Ok(None),
         }
     }
 }
+
+/// The clocks of timers that are followed.
+const CLOCKS_OF_TIMERS: [i32; 6] = [
+    libc::CLOCK_REALTIME,
+    libc::CLOCK_MONOTONIC,
+    libc::CLOCK_BOOTTIME,
+    libc::CLOCK_TAI,
+    libc::CLOCK_REALTIME_ALARM,
+    libc::CLOCK_BOOTTIME_ALARM,
+];
 
 /// What a thread must share with the others of its process.
 const APART: i32 = libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_NEWNS;

@@ -7,7 +7,9 @@
 
 use smallvec::SmallVec;
 
-use super::super::access::{Access, Mode, ObjectKind, cannot_precede, conflict, conflict_only_by_waiting};
+use super::super::access::{
+    Access, Mode, ObjectKind, Potential, cannot_precede, conflict, conflict_only_by_waiting,
+};
 use super::super::system::{Step, ThreadId};
 use super::wakeup::{View, may_wait_for_locks};
 
@@ -128,7 +130,9 @@ impl Trace {
         if !step.follows.is_empty() {
             // That others had to stop hides those in front of which they could go on all the same.
             conflicting.retain(|&index| {
-                !covers(&stillness, &self.events[index]) || self.lets_one_of_them_go_on(index, &step.follows)
+                !covers(&stillness, &self.events[index])
+                    || self.lets_one_of_them_go_on(index, &step.follows)
+                    || takes_what_was_lacking(&self.events[index].step.footprint, &step.potential)
             });
         }
         let races = self.races_among(&conflicting, past, &step.footprint, waits_by_state);
@@ -340,6 +344,16 @@ fn takes_what_is_waited_for(earlier: &[Access], later: &[Access]) -> bool {
     earlier.iter().any(|a| {
         let kept_from = |b: &Access| a.object == b.object && waits(b.mode) && a.mode.conflicts(b.mode);
         takes(a.mode) && later.iter().any(kept_from)
+    })
+}
+
+/// Whether a step takes a lock that a later one gave up to wait for, and would have taken before.
+fn takes_what_was_lacking(earlier: &[Access], potential: &[Potential]) -> bool {
+    potential.iter().any(|potential| match *potential {
+        Potential::Certain(wanted) => {
+            wanted.object.kind == ObjectKind::Lock && takes_what_is_waited_for(earlier, &[wanted])
+        }
+        Potential::Any(..) => false,
     })
 }
 

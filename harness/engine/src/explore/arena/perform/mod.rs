@@ -79,6 +79,10 @@ pub enum Ending {
     Loose(File),
     /// There is more to do.
     More(Half),
+    /// It is not answered yet.
+    Waits,
+    /// Who made the call is gone.
+    Gone,
 }
 
 /// What a step did.

@@ -94,6 +94,7 @@ impl Arena<'_> {
             | Call::Spawn { .. }
             | Call::Execute
             | Call::Random { .. }
+            | Call::Timer(_)
             | Call::SetUmask { .. } => false,
         }
     }
