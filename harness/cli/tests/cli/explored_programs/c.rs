@@ -7,7 +7,7 @@ use crate::command::Place;
 
 fn place() -> Place {
     let place = place_with("c", str::to_owned);
-    for program in ["locks", "chance", "clocks"] {
+    for program in ["locks", "chance", "clocks", "timers"] {
         let source = format!("{program}.c");
         let compiled = Command::new("cc")
             .args(["-O1", "-pthread", "-o", program, &source])
@@ -72,6 +72,19 @@ fn names_that_are_made_of_chance_are_the_same_in_every_execution() {
 fn clocks_go_on_from_whoever_did_something_to_whoever_sees_it() {
     // A program that finds time going back fails, and so does its operation.
     verifies(&place(), "clocks.toml", "clocks", "mutual-exclusion");
+}
+
+#[test]
+fn timers_end_when_they_should_and_cut_short_what_they_should() {
+    // The same program says that of the kernel's own.
+    let place = place();
+    let alone =
+        Command::new("./timers").args(["acquire", "lock"]).current_dir(place.path()).output().expect("it");
+    assert!(alone.status.success(), "{}", String::from_utf8_lossy(&alone.stderr));
+    // A program that finds a timer wrong fails, and so does its operation.
+    let run = explore_with(&place, "timers.toml", "timers", &["--budget", "60s"]);
+    let cell = cell(&run, "timers", "mutual-exclusion");
+    assert_eq!(cell["verdict"], "verified", "{cell}");
 }
 
 #[test]

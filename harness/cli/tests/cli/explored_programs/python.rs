@@ -31,6 +31,33 @@ fn of_two_who_remove_the_lock_of_the_dead_one_removes_that_of_the_other() {
 }
 
 #[test]
+fn who_goes_on_without_the_lock_when_an_alarm_comes_loses_lines() {
+    let place = place();
+    let told = finds(&place, "time-limit.toml", "goes-on", "no-lost-updates", "lost-update");
+    assert!(told.contains("flock(list.txt.lock, exclusive), until a timer cuts it short"), "{told}");
+    for strategy in ["gives-up", "killed"] {
+        verifies(&place, "time-limit.toml", strategy, "no-lost-updates");
+    }
+}
+
+#[test]
+fn timers_that_are_not_followed_leave_no_verdict_but_a_violation() {
+    let place = place();
+    for (strategy, says) in [
+        ("of-a-thread", "a process of several threads sets a timer"),
+        (
+            "of-the-processor",
+            "a timer of processor time (setitimer), which ends in real time and is not followed",
+        ),
+    ] {
+        let run = explore_with(&place, "time-limit.toml", strategy, &["--budget", "30s"]);
+        let cell = cell(&run, strategy, "no-lost-updates");
+        assert_eq!(cell["verdict"], "inconclusive", "{cell}");
+        assert!(cell.to_string().contains(says), "{cell}");
+    }
+}
+
+#[test]
 fn a_guard_over_the_removal_of_a_dead_lock_is_not_reported() {
     let place = place();
     // All executions would take minutes.

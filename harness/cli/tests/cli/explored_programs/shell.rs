@@ -73,6 +73,19 @@ fn an_empty_lock_file_that_was_there_before_is_swept_by_two() {
     }
 }
 
+#[test]
+fn scripts_that_wait_with_a_limit_and_go_on_without_the_lock_lose_lines() {
+    let place = place();
+    for strategy in ["goes-on", "breaks"] {
+        let told = finds(&place, "time-limits.toml", strategy, "no-lost-updates", "lost-update");
+        let limits = told.contains("flock(list.txt.lock, exclusive), until a timer cuts it short");
+        assert_eq!(limits, strategy == "goes-on", "{told}");
+    }
+    for strategy in ["gives-up", "killed", "long-enough"] {
+        verifies(&place, "time-limits.toml", strategy, "no-lost-updates");
+    }
+}
+
 /// Two lines of the program, one of a process that it starts, and one that goes elsewhere.
 const LOUD: &str = r#"
 name       = "loud-lock"

@@ -3,12 +3,16 @@
     goes-on    then without the lock
     gives-up   then not at all
     killed     by the alarm itself, for which it has no handler
+
+and two that are as `gives-up`, but with a timer that nobody can follow: `of-a-thread`, where another thread could
+get the signal, and `of-the-processor`, which counts the time that it works.
 """
 
 import fcntl
 import os
 import signal
 import sys
+import threading
 import time
 
 from worker import Failed, serve
@@ -26,11 +30,14 @@ def update(path, element):
     lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     if sys.argv[1] != "killed":
         signal.signal(signal.SIGALRM, too_late)
-    signal.setitimer(signal.ITIMER_REAL, 1)
+    if sys.argv[1] == "of-a-thread":
+        threading.Thread(target=time.sleep, args=(5,), daemon=True).start()
+    of_the_processor = sys.argv[1] == "of-the-processor"
+    signal.setitimer(signal.ITIMER_VIRTUAL if of_the_processor else signal.ITIMER_REAL, 1)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
     except TooLate:
-        if sys.argv[1] == "gives-up":
+        if sys.argv[1] != "goes-on":
             raise Failed("the lock was not free in time") from None
     signal.setitimer(signal.ITIMER_REAL, 0)
     with open(path) as file:

@@ -13,7 +13,7 @@
 use smallvec::SmallVec;
 
 use super::perform::{Effect, Ending, lock_object};
-use super::thread::Pending;
+use super::thread::{Pending, Thread};
 use super::time::start_of;
 use super::told::Told;
 use super::{Arena, ArenaError, State};
@@ -150,8 +150,7 @@ impl Arena<'_> {
     }
 
     fn threads_in(&self, process: usize) -> usize {
-        let alive =
-            |thread: &&super::Thread| thread.process == process && !matches!(thread.state, State::Gone);
+        let alive = |thread: &&Thread| thread.process == process && !matches!(thread.state, State::Gone);
         self.threads.iter().filter(alive).count()
     }
 
@@ -197,7 +196,12 @@ impl Arena<'_> {
     }
 
     /// An alarm comes while a thread waits.
-    pub(super) fn ring(&mut self, index: usize, call: &Call) -> Result<Effect, ArenaError> {
+    pub(super) fn ring(
+        &mut self,
+        index: usize,
+        notification: &Notification,
+        call: &Call,
+    ) -> Result<Effect, ArenaError> {
         let until_ns = self.threads[index].nap.until_ns;
         let (mut footprint, mut potential) = self.end_nap(index, until_ns);
         let process = self.threads[index].process;
@@ -223,11 +227,24 @@ impl Arena<'_> {
             self.end_descendant(process)?;
             Ending::Gone
         } else if self.is_interrupted(index, call) {
-            Ending::Answer(Answer::Continue)
+            Ending::Answer(self.cut_short(index, notification, call))
         } else {
             Ending::Waits
         };
         Ok(Effect { footprint, potential, ending, yields: true })
+    }
+
+    /// What a call says that a signal has broken off: mostly the kernel says it. What is left of a sleep it does not
+    /// know.
+    fn cut_short(&self, index: usize, notification: &Notification, call: &Call) -> Answer {
+        let Call::Sleep { absolute: false, .. } = call else { return Answer::Continue };
+        let Thread { process, nap, .. } = &self.threads[index];
+        let left_ns = nap.beyond_ns.unwrap_or(0).saturating_sub(nap.clock_ns);
+        let words = [left_ns / 1_000_000_000, left_ns % 1_000_000_000];
+        let rest = notification.arguments[if notification.number == libc::SYS_nanosleep { 1 } else { 3 }];
+        let bytes: SmallVec<[u8; 16]> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let told = rest == 0 || self.processes[*process].memory.write(rest, &bytes).is_ok();
+        Answer::Errno(if told { libc::EINTR } else { libc::EFAULT })
     }
 
     /// A thread has the lock that it has waited for until an alarm at most, or would have: the alarm might have come

@@ -119,7 +119,7 @@ impl System for Arena<'_> {
         let beside = if follows.is_empty() { SmallVec::new() } else { self.are_slept_beside(index) };
         let rings = self.is_cut_short(index, &call);
         let effect = if rings {
-            self.ring(index, &call)?
+            self.ring(index, &notification, &call)?
         } else if self.concerns(process, &call) {
             let mut effect = self.perform(index, &call, half)?;
             self.might_have_rung(index, &call, &mut effect);
