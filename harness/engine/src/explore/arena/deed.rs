@@ -32,7 +32,7 @@ pub struct Deed {
     pub step: u64,
     /// Who.
     pub thread: ThreadId,
-    /// Which part of a call that is done in two: 1, 2, 0 for the whole, or [`CUT_SHORT`].
+    /// Which part of a call that is done in two: 1, 2, or 0 for the whole; 3: it was cut short by a timer.
     pub part: u8,
     /// What was done.
     pub what: Act,
