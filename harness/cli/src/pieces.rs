@@ -107,6 +107,12 @@ struct Open<'p> {
 }
 
 impl Open<'_> {
+    /// Whether nothing of it was searched to its end.
+    fn is_bare(&self) -> bool {
+        let exploration = self.exploration.lock().expect("one shard has it at a time");
+        exploration.as_ref().is_some_and(Exploration::is_bare)
+    }
+
     /// Whether more time would bring little before the last pass.
     fn is_hopeless(&self) -> bool {
         let exploration = self.exploration.lock().expect("one shard has it at a time");
@@ -118,6 +124,8 @@ impl Open<'_> {
 const PASSES: u32 = 4;
 /// What is to hold has so many times the time of what is wrong on purpose, after the first pass.
 const WEIGHT_OF_WHAT_IS_TO_HOLD: u32 = 6;
+/// And in the last pass, what has no verdict yet so many times that of what has one with fewer operations.
+const WEIGHT_OF_WHAT_HAS_NO_VERDICT: u32 = 3;
 /// What the search for short witnesses may take in any case.
 const LEAST_FOR_WITNESSES: Duration = Duration::from_millis(200);
 
@@ -223,7 +231,7 @@ impl<'a> Workshop<'a> {
         let passes = if pieces.len() <= self.shards { 1 } else { PASSES };
         for left in (1..=passes).rev() {
             let effort = if left == 1 { Effort::Last } else { Effort::First };
-            let weight = |open: &Open<'_>| self.weight(open.piece, left == passes);
+            let weight = |open: &Open<'_>| self.weight(open, left == passes, effort);
             let weights: u32 = open.iter().map(weight).sum();
             // What is left alone in this pass has its part later.
             let gains = |open: &&Open<'_>| effort == Effort::Last || !open.is_hopeless();
@@ -268,9 +276,14 @@ impl<'a> Workshop<'a> {
 
     /// How much of the time a plan has in a pass, beside others. What is wrong on purpose has mostly been seen to
     /// be in the first one, and what else it may claim is of less interest than what is to hold.
-    fn weight(&self, piece: &Piece, is_first: bool) -> u32 {
-        let least = is_first || self.schedule.entries[piece.entry].broken;
-        if least { 1 } else { WEIGHT_OF_WHAT_IS_TO_HOLD }
+    fn weight(&self, open: &Open<'_>, is_first: bool, effort: Effort) -> u32 {
+        let least = is_first || self.schedule.entries[open.piece.entry].broken;
+        let weight = if least { 1 } else { WEIGHT_OF_WHAT_IS_TO_HOLD };
+        if effort == Effort::Last && !is_first && open.is_bare() {
+            weight * WEIGHT_OF_WHAT_HAS_NO_VERDICT
+        } else {
+            weight
+        }
     }
 
     /// Explores a plan for so long. What came of it, if it is done.

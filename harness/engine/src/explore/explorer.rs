@@ -119,6 +119,12 @@ impl Exploration {
         self.courses.iter().all(|course| course.settled || course.round.is_hopeless())
     }
 
+    /// Whether not even one operation of each client was searched to its end under every fate: there is no verdict yet
+    /// but of what was seen broken.
+    pub fn is_bare(&self) -> bool {
+        !self.enough && self.courses.iter().any(|course| !course.settled && course.operations == 1)
+    }
+
     /// Explores for so long.
     pub fn go_on(
         &mut self,
