@@ -19,9 +19,9 @@ use std::process::{Child, Command};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+use rustix::process::{Signal, getpid, set_parent_process_death_signal};
 
-use crate::process::enter_nest;
+use crate::process::{enter_nest, quiet};
 
 /// A command, and where to put what became of it.
 type Order = (Command, Sender<io::Result<Child>>);
@@ -80,7 +80,11 @@ fn spawn(mut command: Command, nested: bool) -> io::Result<Child> {
         let before_exec = move || {
             set_parent_process_death_signal(Some(Signal::KILL))?;
             // The agent may have died before the line above took effect.
-            if getppid() == Some(agent) { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
+            if quiet::getppid() == agent.as_raw_nonzero().get() {
+                Ok(())
+            } else {
+                Err(io::Error::from_raw_os_error(libc::ESRCH))
+            }
         };
         #[expect(unsafe_code, reason = "the standard library knows no other way to set the death signal")]
         // SAFETY: between fork and exec the closure makes two system calls, allocates nothing and

@@ -374,6 +374,8 @@ fn clients_that_talk_come_to_the_same_outcomes() {
         "L2 A23 Q3 M3|C23 s0 M3 Q3",
         "L2 A23 P33 g3|C23 M3",
         "L2 A23 q33 q33|C23 M3",
+        "L2 A23 V33 V33|C23 M3",
+        "L2 A23 V33 g3|C23 D5 M3",
         "L2 A23 P23 g3|C23 M3|C23 d1",
         "L2 A23 E33|C23 M3|C23",
         "L2 P22 A23 E33 G3|C23 M3 M3",
@@ -401,7 +403,7 @@ fn clients_that_talk_come_to_the_same_outcomes() {
 }
 
 fn generated_programs_that_talk_come_to_the_same_outcomes() {
-    let calls = ["M3", "G3", "g3", "H3", "Q3", "P23", "q33", "E33", "h3", "c3", "u2", "e2", "d1"];
+    let calls = ["M3", "G3", "g3", "H3", "Q3", "P23", "q33", "V33", "E33", "h3", "c3", "u2", "e2", "d1"];
     for (hazard, raw_max) in [(Hazard::Concurrency, RAW_MAX), (Hazard::Kill, 1000)] {
         generated_after(["L2 A23", "C23"], hazard, &calls, 30, raw_max);
     }

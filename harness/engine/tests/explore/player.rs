@@ -237,8 +237,8 @@ impl Player {
                 let (read, _) = rustix::net::recv(fd, &mut buffer[..room], flags)?;
                 return Ok(String::from_utf8_lossy(&buffer[..read]).into_owned());
             }
-            // Whatever comes first of two; what is there without waiting; by an epoll.
-            b'P' | b'q' | b'E' => {
+            // Whatever comes first of two; what is there without waiting, or in some time; by an epoll.
+            b'P' | b'q' | b'V' | b'E' => {
                 let sources: Vec<&OwnedFd> =
                     [one, other].into_iter().filter_map(|at| files[at].as_ref()).collect();
                 if sources.is_empty() {
@@ -257,7 +257,13 @@ impl Player {
                 let mut all: Vec<PollFd<'_>> =
                     sources.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
                 let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-                rustix::event::poll(&mut all, call.starts_with('q').then_some(&now))?;
+                let soon = rustix::event::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+                let limit = match call.as_bytes()[0] {
+                    b'q' => Some(&now),
+                    b'V' => Some(&soon),
+                    _ => None,
+                };
+                rustix::event::poll(&mut all, limit)?;
                 let come = |fd: &PollFd<'_>| if fd.revents().contains(PollFlags::IN) { "1" } else { "0" };
                 return Ok(all.iter().map(come).collect());
             }
@@ -309,7 +315,8 @@ fn before_alarm(fifths: usize, what: impl FnOnce() -> Result<(), Errno>) -> Resu
     set(fifths);
     let done = what();
     let left = set(0);
-    assert_eq!(left != (0, 0), done.is_ok(), "{left:?} is left of a timer: {done:?}");
+    // Who was suspended meanwhile may have the lock, and hear the alarm as well.
+    assert!(done.is_ok() || left == (0, 0), "{left:?} is left of a timer: {done:?}");
     done
 }
 

@@ -111,6 +111,19 @@ fn who_comes_late_takes_an_old_lock_from_one_who_is_suspended() {
 }
 
 #[test]
+fn who_was_suspended_past_an_alarm_dies_of_it_before_it_goes_on() {
+    let place = place();
+    let arguments = ["run", "self-fence.toml", "--engine", "explore", "--hazard", "pause", "--fail-fast"];
+    let finished = place.run(&[&arguments[..], &["--budget", "400s", "--seed", "1"]].concat());
+    assert_eq!(finished.code(), 0, "{}{}", finished.stdout(), finished.stderr());
+    assert_eq!(place.left_behind(), Vec::<String>::new());
+    let run = place.run_json();
+    let fenced = cell(&run, "fenced", "no-lost-updates");
+    assert_eq!(fenced["verdict"], "verified", "{fenced}");
+    replay(&place, "self-fence.toml", cell(&run, "unfenced", "no-lost-updates"), "lost-update");
+}
+
+#[test]
 fn what_a_program_does_when_it_exits_is_a_part_of_it() {
     let place = place();
     finds(&place, "exits.toml", "flushed", "no-lost-updates", "lost-update");

@@ -1,77 +1,27 @@
-//! Alarms: timers whose end is a signal, which cuts a wait short.
+//! Alarms: the ends of timers ([`super::timers`]), which cut waits short.
 //!
-//! Programs limit by them how long they wait: `flock -w`, `timeout`, and whoever calls `alarm` before a lock. Timers go
-//! by the virtual clock and are the supervisor's: the kernel never hears of them. A thread that waits while a timer of
-//! its process is set waits until that ends at most, by the rules of naps (`nap`). Then the process is sent the signal,
-//! and what that does to the wait the kernel decides: the call is let go, and fails or begins anew.
+//! Programs limit by them how long they wait: `flock -w`, `timeout`, and whoever calls `alarm` before a lock. A thread that
+//! waits while a timer of its process is set waits until that ends at most, by the rules of naps (`nap`). Then it is
+//! sent the signal, and what that does to the wait the kernel decides: the call is let go, and fails or begins anew. Who
+//! has come past the end otherwise, in a pause, is sent it before its next step. Where the signal is
+//! blocked or ignored, the wait goes on.
 //!
-//! Where the signal is blocked or ignored, the wait goes on.
-//!
-//! Not covered: a timer that ends while its process does not wait is heard of when it waits next; at a futex, and at a
-//! socket of the state directory, none is heard of, which is told.
+//! Not covered, and told: alarms at futexes, at sockets of the state directory, and in processes of several threads; a
+//! lock that is converted, which an alarm cuts short. A timer that ends again and again lets an execution of who waits for
+//! ever go on for ever, until that is told.
 
 use smallvec::SmallVec;
 
+use super::copies::Awaited;
+use super::futex::FUTEX_COMMANDS;
+use super::locks::Range;
 use super::perform::{Effect, Ending, lock_object};
 use super::thread::{Pending, Thread};
-use super::time::start_of;
+use super::timers::Ring;
 use super::told::Told;
 use super::{Arena, ArenaError, State};
 use crate::explore::access::{Access, Mode, ObjectKind, Potential};
-use crate::explore::gate::{
-    Answer, Call, LockKind, LockRequest, Notification, TimerCall, TimerForm, TimerId, Wait,
-};
-
-/// A timer of a process.
-#[derive(Clone, Copy, Debug)]
-struct Timer {
-    id: TimerId,
-    clock: i32,
-    /// 0: there is none.
-    signal: i32,
-    /// When it ends, in nanoseconds since the execution began, if it is set.
-    until_ns: Option<u64>,
-    /// After how many nanoseconds again; 0: it does not.
-    interval_ns: u64,
-}
-
-/// The timers of a process.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Timers {
-    all: SmallVec<[Timer; 1]>,
-    made: i32,
-}
-
-impl Timers {
-    /// When the first signal comes.
-    fn next_ns(&self) -> Option<u64> {
-        self.all.iter().filter(|timer| timer.signal > 0).filter_map(|timer| timer.until_ns).min()
-    }
-
-    /// The process executes another program: only the timer of `alarm` goes on.
-    pub fn leave_for_exec(&mut self) {
-        self.all.retain(|timer| timer.id == TimerId::Alarm);
-    }
-
-    fn get(&mut self, id: TimerId) -> Option<&mut Timer> {
-        self.all.iter_mut().find(|timer| timer.id == id)
-    }
-
-    /// The signals that are due at this time.
-    fn ring(&mut self, now_ns: u64) -> SmallVec<[i32; 1]> {
-        let mut due = SmallVec::new();
-        for timer in &mut self.all {
-            let Some(until_ns) = timer.until_ns.filter(|&until_ns| until_ns <= now_ns) else { continue };
-            // Those that were missed come to one.
-            let next = |interval_ns: u64| until_ns + ((now_ns - until_ns) / interval_ns + 1) * interval_ns;
-            timer.until_ns = (timer.interval_ns > 0).then(|| next(timer.interval_ns));
-            if timer.signal > 0 {
-                due.push(timer.signal);
-            }
-        }
-        due
-    }
-}
+use crate::explore::gate::{Answer, Call, LockKind, LockRequest, Notification, Wait};
 
 /// When a wait is over.
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,73 +33,7 @@ pub(super) struct Limit {
 }
 
 impl Arena<'_> {
-    /// A call about a timer.
-    pub(super) fn set_timer(
-        &mut self,
-        index: usize,
-        notification: &Notification,
-        call: &TimerCall,
-    ) -> Result<(), ArenaError> {
-        let process = self.threads[index].process;
-        let answer = self.timer_answer(index, call);
-        if self.processes[process].timers.next_ns().is_some() && self.threads_in(process) > 1 {
-            self.note_escape(
-                "a process of several threads sets a timer: which of them gets its signal is not followed",
-            );
-        }
-        self.pass(index, notification, answer)
-    }
-
-    fn timer_answer(&mut self, index: usize, call: &TimerCall) -> Answer {
-        let now_ns = self.threads[index].nap.clock_ns;
-        let process = &mut self.processes[self.threads[index].process];
-        let fault = Answer::Errno(libc::EFAULT);
-        match *call {
-            TimerCall::Make { clock, signal, place } => {
-                let id = process.timers.made;
-                if process.memory.write(place, &id.to_ne_bytes()).is_err() {
-                    return fault;
-                }
-                process.timers.made += 1;
-                let timer = Timer { id: TimerId::Made(id), clock, signal, until_ns: None, interval_ns: 0 };
-                process.timers.all.push(timer);
-                Answer::Value(0)
-            }
-            TimerCall::Set { id, end_ns, interval_ns, absolute, before } => {
-                if id == TimerId::Alarm && process.timers.get(id).is_none() {
-                    let (clock, signal) = (libc::CLOCK_MONOTONIC, libc::SIGALRM);
-                    process.timers.all.push(Timer { id, clock, signal, until_ns: None, interval_ns: 0 });
-                }
-                let Some(timer) = process.timers.get(id) else { return Answer::Errno(libc::EINVAL) };
-                let old = *timer;
-                let until_ns = match absolute {
-                    true => end_ns.saturating_sub(start_of(timer.clock)).max(now_ns),
-                    false => now_ns.saturating_add(end_ns),
-                };
-                (timer.until_ns, timer.interval_ns) = ((end_ns > 0).then_some(until_ns), interval_ns);
-                process.tell_timer(old, now_ns, before).unwrap_or(fault)
-            }
-            TimerCall::Ask { id, into } => {
-                let none = Timer { id, clock: 0, signal: 0, until_ns: None, interval_ns: 0 };
-                let timer = process.timers.get(id).map(|timer| *timer);
-                match timer.or_else(|| (id == TimerId::Alarm).then_some(none)) {
-                    Some(timer) => process.tell_timer(timer, now_ns, into).unwrap_or(fault),
-                    None => Answer::Errno(libc::EINVAL),
-                }
-            }
-            TimerCall::Delete(id) => {
-                let known = process.timers.all.len();
-                process.timers.all.retain(|timer| timer.id != TimerId::Made(id));
-                if process.timers.all.len() < known { Answer::Value(0) } else { Answer::Errno(libc::EINVAL) }
-            }
-            TimerCall::Overruns(id) => match process.timers.get(TimerId::Made(id)) {
-                Some(_) => Answer::Value(0),
-                None => Answer::Errno(libc::EINVAL),
-            },
-        }
-    }
-
-    fn threads_in(&self, process: usize) -> usize {
+    pub(super) fn threads_in(&self, process: usize) -> usize {
         let alive = |thread: &&Thread| thread.process == process && !matches!(thread.state, State::Gone);
         self.threads.iter().filter(alive).count()
     }
@@ -190,7 +74,8 @@ impl Arena<'_> {
         self.threads[index].nap.is_alarm
             && match call {
                 Call::Lock { .. } => self.lacks_lock(index, call),
-                Call::Sleep { .. } | Call::Wait(_) => true,
+                Call::Wait(wait) => !self.has_come(index, wait, &Awaited::default()),
+                Call::Sleep { .. } => true,
                 _ => false,
             }
     }
@@ -205,7 +90,7 @@ impl Arena<'_> {
         let until_ns = self.threads[index].nap.until_ns;
         let (mut footprint, mut potential) = self.end_nap(index, until_ns);
         let process = self.threads[index].process;
-        if let Call::Lock { fd, kind, request, .. } = call
+        if let Call::Lock { fd, kind, request, start, length, .. } = call
             && let Some(file) = self.processes[process].descriptors.get(*fd)
         {
             // Had the lock been given back before, it would have it.
@@ -213,18 +98,16 @@ impl Arena<'_> {
             let mode = if *request == LockRequest::Shared { Mode::AcquireShared } else { Mode::Acquire };
             footprint.push(Access { object, mode: Mode::Read });
             potential.push(Potential::Certain(Access { object, mode }));
+            let owner = Self::owner(process, file, *kind);
+            if self.locks.holds(file.inode, *kind, owner, Range::new(*start, *length)).is_some() {
+                self.note_escape("an alarm cut short the conversion of a lock, which is not followed");
+            }
         }
         if self.threads_in(process) > 1 {
             self.note_escape("a timer of a process of several threads ended: which of them gets its signal is not followed");
         }
-        let told = Told::of_thread(self.threads[index].tid);
-        let signals = self.processes[process].timers.ring(until_ns);
-        let kills = signals.iter().any(|&signal| told.dies_of(signal));
-        for signal in signals {
-            self.send_alarm(process, signal);
-        }
-        let ending = if kills {
-            self.end_descendant(process)?;
+        let ending = if self.send_what_is_due(index, until_ns)? {
+            footprint.extend(std::mem::take(&mut self.released));
             Ending::Gone
         } else if self.is_interrupted(index, call) {
             Ending::Answer(self.cut_short(index, notification, call))
@@ -236,8 +119,11 @@ impl Arena<'_> {
 
     /// What a call says that a signal has broken off: mostly the kernel says it. What is left of a sleep it does not
     /// know.
-    fn cut_short(&self, index: usize, notification: &Notification, call: &Call) -> Answer {
-        let Call::Sleep { absolute: false, .. } = call else { return Answer::Continue };
+    pub(super) fn cut_short(&self, index: usize, notification: &Notification, call: &Call) -> Answer {
+        let Call::Sleep { absolute, .. } = call else { return Answer::Continue };
+        if *absolute {
+            return Answer::Errno(libc::EINTR);
+        }
         let Thread { process, nap, .. } = &self.threads[index];
         let left_ns = nap.beyond_ns.unwrap_or(0).saturating_sub(nap.clock_ns);
         let words = [left_ns / 1_000_000_000, left_ns % 1_000_000_000];
@@ -260,6 +146,7 @@ impl Arena<'_> {
                     && matches!(access.mode, Mode::Acquire | Mode::AcquireShared)
             };
             for access in effect.footprint.iter_mut().filter(taken) {
+                effect.potential.push(Potential::Certain(*access));
                 access.mode = Mode::Write;
                 effect.potential.push(Potential::Certain(*access));
             }
@@ -276,19 +163,79 @@ impl Arena<'_> {
         Told::of_thread(self.threads[index].tid).due(blocked) != 0
     }
 
-    fn send_alarm(&mut self, process: usize, signal: i32) {
+    /// Sends a thread the signals of all timers of its process that have ended by now. Whether the process dies of one.
+    fn send_what_is_due(&mut self, index: usize, now_ns: u64) -> Result<bool, ArenaError> {
+        let process = self.threads[index].process;
+        let told = Told::of_thread(self.threads[index].tid);
+        let rings = self.processes[process].timers.ring(now_ns);
+        for ring in &rings {
+            self.send_alarm(index, *ring);
+        }
+        let dies = rings.iter().any(|ring| told.dies_of(ring.signal));
+        if dies {
+            // Not every signal that ends a process ends a call that stands at the gate.
+            self.processes[process].strike();
+            self.end_descendant(process)?;
+        }
+        Ok(dies)
+    }
+
+    fn send_alarm(&mut self, index: usize, Ring { signal, made }: Ring) {
+        let Thread { tid, process, .. } = self.threads[index];
         let pid = self.processes[process].pid();
-        // SAFETY: zero is a value of every field.
-        let mut told: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        (told.si_signo, told.si_code) = (signal, libc::SI_TIMER);
-        // SAFETY: the kernel reads one structure.
-        let sent = unsafe { libc::syscall(libc::SYS_rt_sigqueueinfo, pid, signal, &raw const told) };
+        // struct siginfo: the signal, an errno, where it comes from; then the timer, how often it ended
+        // besides, and its value.
+        let mut told = [0_u32; 32];
+        (told[0], told[2]) = (signal.cast_unsigned(), libc::SI_TIMER.cast_unsigned());
+        if let Some((id, value)) = made {
+            told[4] = id.cast_unsigned();
+            let [low, high] = [value as u32, (value >> 32) as u32];
+            (told[6], told[7]) = if cfg!(target_endian = "big") { (high, low) } else { (low, high) };
+        }
+        // SAFETY: the kernel reads 128 bytes.
+        let sent = unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid, tid, signal, told.as_ptr()) };
         if sent != 0 {
             let error = std::io::Error::last_os_error();
             self.note_escape(&format!("the signal of a timer could not be sent ({error})"));
         }
         self.signals = true;
         self.stirs += 1;
+    }
+
+    /// A thread is about to take a step: it may have come past the end of a timer, in a pause, and hears that before.
+    /// Whether its process dies of it.
+    pub(super) fn hear_what_is_overdue(&mut self, index: usize) -> Result<bool, ArenaError> {
+        let process = self.threads[index].process;
+        let Some(next_ns) = self.processes[process].timers.next_ns() else { return Ok(false) };
+        // As far as it was suspended, that has moved its clock on.
+        let life = self.life(self.client_index(index)).into_iter().collect();
+        self.pass_time(index, &life);
+        let now_ns = self.threads[index].nap.clock_ns;
+        if next_ns >= now_ns {
+            return Ok(false);
+        }
+        self.send_what_is_due(index, now_ns)
+    }
+
+    /// Alarms that a call will not hear.
+    pub(super) fn note_deafness(&mut self, index: usize, call: &Call) {
+        let process = self.threads[index].process;
+        if self.processes[process].timers.next_ns().is_none() {
+            return;
+        }
+        let waits = match call {
+            Call::Futex { operation, .. } => {
+                matches!(operation & FUTEX_COMMANDS, libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET)
+            }
+            Call::Socket(call) => call.wait().is_some(),
+            Call::Wait(wait) => !self.wires_of(process, wait).is_empty(),
+            _ => false,
+        };
+        if waits {
+            self.note_escape(
+                "a client waits at a futex or a socket while a timer is set, whose end is not followed there",
+            );
+        }
     }
 
     /// A wait goes on that a signal did not break off.
@@ -305,32 +252,5 @@ impl Arena<'_> {
             _ => {}
         }
         self.threads[index].state = State::AtGate(Pending::new(notification, call));
-    }
-}
-
-impl super::process::Process {
-    /// Tells what is left of a timer. None: at a wrong address.
-    fn tell_timer(&self, timer: Timer, now_ns: u64, form: TimerForm) -> Option<Answer> {
-        // What is left is not rounded to nothing.
-        let left_ns = timer.until_ns.map_or(0, |until_ns| until_ns.saturating_sub(now_ns).max(1));
-        let told = |unit: u64| {
-            let left_ns = left_ns.next_multiple_of(unit);
-            let words =
-                [timer.interval_ns, left_ns].map(|ns| [ns / 1_000_000_000, ns % 1_000_000_000 / unit]);
-            words.concat().iter().flat_map(|word| word.to_ne_bytes()).collect::<SmallVec<[u8; 32]>>()
-        };
-        let (address, bytes) = match form {
-            TimerForm::Returned if left_ns > 0 => {
-                return Some(Answer::Value(
-                    (left_ns.saturating_add(500_000_000) / 1_000_000_000).max(1) as i64
-                ));
-            }
-            TimerForm::Returned | TimerForm::Microseconds(0) | TimerForm::Nanoseconds(0) => {
-                return Some(Answer::Value(0));
-            }
-            TimerForm::Microseconds(address) => (address, told(1000)),
-            TimerForm::Nanoseconds(address) => (address, told(1)),
-        };
-        self.memory.write(address, &bytes).is_ok().then_some(Answer::Value(0))
     }
 }

@@ -135,7 +135,11 @@ impl Arena<'_> {
         if !gives_up {
             self.note_cause(index);
         }
-        let answer = if let Call::Futex { .. } = call { Answer::Value(0) } else { Answer::Continue };
+        let answer = match call {
+            Call::Futex { .. } => Answer::Value(0),
+            Call::Sleep { .. } => self.cut_short(index, &notification, &call),
+            _ => Answer::Continue,
+        };
         self.answer(index, &notification, answer)
     }
 
@@ -175,6 +179,9 @@ impl Arena<'_> {
         self.spell_out(process, &mut call);
         let mut call = self.as_socket_call(process, call);
         self.give_copies_back(process, &call);
+        self.note_deafness(index, &call);
+        let nap = &mut self.threads[index].nap;
+        (nap.is_alarm, nap.beyond_ns) = (false, None);
         self.keep_up(index, &call);
         if self.concerns(process, &call) {
             // A close that gives nothing back, and a sync, are nobody else's business.

@@ -120,6 +120,20 @@ impl Arena<'_> {
                 {
                     return Some(index);
                 }
+                State::AtGate(Pending {
+                    call: call @ (Call::Sleep { .. } | Call::Lock { wait: true, .. }),
+                    ..
+                }) if self.signals && self.threads[index].nap.asked_at != Some(stirs) => {
+                    let is_due = Told::of_thread(self.threads[index].tid).due(None) != 0;
+                    let lacks_lock = self.lacks_lock(index, call);
+                    if is_due && lacks_lock {
+                        self.note_escape("a signal came to who waited for a lock, which is not followed");
+                    } else if is_due && matches!(call, Call::Sleep { .. }) {
+                        return Some(index);
+                    }
+                    self.threads[index].nap.asked_at = Some(stirs);
+                    continue;
+                }
                 _ => continue,
             };
             if self.threads[index].nap.asked_at == Some(stirs) {

@@ -64,7 +64,7 @@ struct Kept {
 pub(super) struct AtHand(RefCell<SmallVec<[Kept; 4]>>);
 
 impl AtHand {
-    fn forget(&self, is_given_up: impl Fn(i32) -> bool) {
+    pub fn forget(&self, is_given_up: impl Fn(i32) -> bool) {
         self.0.borrow_mut().retain(|kept| !is_given_up(kept.fd));
     }
 }

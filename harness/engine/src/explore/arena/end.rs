@@ -248,7 +248,7 @@ impl Process {
     }
 
     /// Sends SIGKILL.
-    fn strike(&self) {
+    pub(super) fn strike(&self) {
         // Who is gone already needs none.
         let _ = rustix::process::pidfd_send_signal(self.pidfd(), rustix::process::Signal::KILL);
     }

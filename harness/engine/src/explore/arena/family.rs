@@ -14,12 +14,12 @@
 //! Not covered: processes that share a table of descriptors (CLONE_FILES without CLONE_THREAD), and
 //! those that another process adopts.
 
-use super::alarm::Timers;
 use super::copies::AtHand;
 use super::lookout::Runtime;
 use super::nap::Nap;
 use super::process::{Body, Process};
 use super::thread::{State, Thread};
+use super::timers::Timers;
 use super::told::Told;
 use super::tree::digest;
 use super::{Arena, ArenaError, THREADS_OF_A_CLIENT};

@@ -454,7 +454,9 @@ impl Arena<'_> {
             return;
         }
         for index in self.threads_of(client).collect::<Vec<_>>() {
-            if self.processes[self.threads[index].process].is_root() {
+            let waits =
+                matches!(self.threads[index].state, State::AtGate(Pending { call: Call::Wait(_), .. }));
+            if waits && self.processes[self.threads[index].process].is_root() {
                 self.threads[index].nap.put_off(late_ns);
             }
         }

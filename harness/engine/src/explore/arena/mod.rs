@@ -39,6 +39,7 @@ mod supporting;
 mod thread;
 mod time;
 mod timeout;
+mod timers;
 mod told;
 mod traceback;
 mod tree;

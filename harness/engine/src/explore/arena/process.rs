@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::alarm::Timers;
 use super::copies::AtHand;
 use super::descriptors::Descriptors;
 use super::dial::Dial;
@@ -13,6 +12,7 @@ use super::family::{Birth, Origin};
 use super::held::Held;
 use super::lookout::Runtime;
 use super::nursery::{Cradle, Offspring, Patience};
+use super::timers::Timers;
 use super::tree::Inode;
 use super::whereabouts::TICKS_A_SECOND;
 use super::{Arena, ArenaError, State};

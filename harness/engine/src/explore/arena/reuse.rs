@@ -79,7 +79,8 @@ impl Arena<'_> {
     pub(super) fn is_used_up(&self, client: usize) -> bool {
         let holds_on = |process: usize| {
             let process = &self.processes[process];
-            let stands = process.directory.is_some() || !process.descriptors.is_empty();
+            let keeps = !process.descriptors.is_empty() || !process.timers.is_empty();
+            let stands = process.directory.is_some() || keeps;
             match process.has_ended {
                 // A child that nobody has asked after.
                 true => !process.is_root() && !process.is_buried(),

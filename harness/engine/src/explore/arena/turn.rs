@@ -4,12 +4,12 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
-use super::alarm::Timers;
 use super::deed::CUT_SHORT;
 use super::fate::sees_life;
 use super::perform::{Effect, Ending};
 use super::stillness::STILLNESS;
 use super::thread::{Pending, State};
+use super::timers::Timers;
 use super::tree::digest;
 use super::{Arena, ArenaError, STEPS_MAX, nap};
 use crate::explore::access::{Access, Footprint, Mode, Object};
@@ -117,8 +117,12 @@ impl System for Arena<'_> {
         let follows =
             if self.is_last_resort(index, &call) { self.who_had_to_stop(index) } else { Threads::new() };
         let beside = if follows.is_empty() { SmallVec::new() } else { self.are_slept_beside(index) };
-        let rings = self.is_cut_short(index, &call);
-        let effect = if rings {
+        let dies = self.hear_what_is_overdue(index)?;
+        let rings = !dies && self.is_cut_short(index, &call);
+        let effect = if dies {
+            let footprint = std::mem::take(&mut self.released);
+            Effect { footprint, potential: SmallVec::new(), ending: Ending::Gone, yields: false }
+        } else if rings {
             self.ring(index, &notification, &call)?
         } else if self.concerns(process, &call) {
             let mut effect = self.perform(index, &call, half)?;
@@ -139,7 +143,7 @@ impl System for Arena<'_> {
         self.wake_whom_it_concerns(index, &mut footprint);
         footprint.extend(beside.into_iter().map(sees_life));
         let mut returned = None;
-        let mut part = if rings { CUT_SHORT } else { u8::from(second) * 2 };
+        let mut part = if rings || dies { CUT_SHORT } else { u8::from(second) * 2 };
         let kind = std::mem::discriminant(&call);
         let talks = matches!(call, Call::Socket(_));
         match ending {

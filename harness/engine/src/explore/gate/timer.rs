@@ -8,6 +8,16 @@ use std::io;
 use super::listener::Notification;
 use super::memory::ClientMemory;
 
+/// The clocks of timers that are followed.
+pub const CLOCKS_OF_TIMERS: [i32; 6] = [
+    libc::CLOCK_REALTIME,
+    libc::CLOCK_MONOTONIC,
+    libc::CLOCK_BOOTTIME,
+    libc::CLOCK_TAI,
+    libc::CLOCK_REALTIME_ALARM,
+    libc::CLOCK_BOOTTIME_ALARM,
+];
+
 /// Which timer of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimerId {
@@ -37,6 +47,8 @@ pub enum TimerCall {
         clock: i32,
         /// The signal that comes at its end; 0: none does.
         signal: i32,
+        /// What comes with the signal.
+        value: u64,
         /// Where its number is told.
         place: u64,
     },
@@ -95,14 +107,16 @@ impl TimerCall {
             }
             libc::SYS_timer_create => {
                 // struct sigevent: a value, the signal, and what is done.
-                let signal = match a[1] {
-                    0 => libc::SIGALRM,
+                let (signal, value) = match a[1] {
+                    // Of a clock that is not followed nobody knows when it ends.
+                    _ if !CLOCKS_OF_TIMERS.contains(&(a[0] as i32)) => (0, 0),
+                    0 => (libc::SIGALRM, 0),
                     event if memory.read_u32(event + 12)? as i32 == libc::SIGEV_SIGNAL => {
-                        memory.read_u32(event + 8)? as i32
+                        (memory.read_u32(event + 8)? as i32, memory.read_u64(event)?)
                     }
-                    _ => 0,
+                    _ => (0, 0),
                 };
-                Self::Make { clock: a[0] as i32, signal, place: a[2] }
+                Self::Make { clock: a[0] as i32, signal, value, place: a[2] }
             }
             libc::SYS_timer_settime => {
                 let [interval_ns, end_ns] = times(a[2], 1)?;

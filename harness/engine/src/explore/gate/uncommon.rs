@@ -16,6 +16,7 @@ use smallvec::{SmallVec, smallvec};
 use super::call::{At, Target};
 use super::listener::Notification;
 use super::memory::ClientMemory;
+use super::timer::CLOCKS_OF_TIMERS;
 
 /// Flags of `preadv2` and `pwritev2` that change nothing that others see.
 const HARMLESS: u64 = (libc::RWF_HIPRI | libc::RWF_DSYNC | libc::RWF_SYNC) as u64;
@@ -113,7 +114,7 @@ impl Uncommon {
             libc::SYS_process_vm_readv => anyhow("process_vm_readv"),
             libc::SYS_process_vm_writev => anyhow("process_vm_writev"),
             libc::SYS_ptrace => anyhow("ptrace"),
-            libc::SYS_setitimer if a[0] as i32 != libc::ITIMER_REAL => {
+            libc::SYS_setitimer if a[0] as i32 != libc::ITIMER_REAL && is_set(memory, a[1])? => {
                 in_real_time("a timer of processor time (setitimer)")
             }
             libc::SYS_timer_create if !CLOCKS_OF_TIMERS.contains(&(a[0] as i32)) => {
@@ -124,24 +125,21 @@ impl Uncommon {
             {
                 in_real_time("a timer whose signal goes to one thread (timer_create)")
             }
-            libc::SYS_timerfd_settime => in_real_time("a timer that is read (timerfd)"),
+            libc::SYS_timerfd_settime if is_set(memory, a[2])? => {
+                in_real_time("a timer that is read (timerfd)")
+            }
             _ => Ok(None),
         }
     }
 }
 
-/// The clocks of timers that are followed.
-const CLOCKS_OF_TIMERS: [i32; 6] = [
-    libc::CLOCK_REALTIME,
-    libc::CLOCK_MONOTONIC,
-    libc::CLOCK_BOOTTIME,
-    libc::CLOCK_TAI,
-    libc::CLOCK_REALTIME_ALARM,
-    libc::CLOCK_BOOTTIME_ALARM,
-];
-
 /// What a thread must share with the others of its process.
 const APART: i32 = libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_NEWNS;
+
+/// Whether a timer is set by this `itimerval` or `itimerspec`, and not switched off.
+fn is_set(memory: &ClientMemory, address: u64) -> io::Result<bool> {
+    Ok(address != 0 && memory.read_two_u64(address + 16)? != [0, 0])
+}
 
 /// The descriptors that a message carries to another process.
 fn passed(memory: &ClientMemory, address: u64) -> io::Result<SmallVec<[Target; 2]>> {

@@ -52,9 +52,15 @@ impl Arena<'_> {
     /// A thread came to the gate: for how long it is going to wait, if it has to. The harness's own servers only
     /// look around then, whether they are to stop, which nobody tells them here.
     pub(in crate::explore::arena) fn wait_for_message(&mut self, index: usize) {
-        let State::AtGate(Pending { call: Call::Socket(call), .. }) = &self.threads[index].state else {
+        let State::AtGate(Pending { call, .. }) = &self.threads[index].state else { return };
+        if let Call::Wait(wait) = call {
+            let limit = wait.timeout();
+            self.lie_down(index, libc::CLOCK_MONOTONIC, limit, false);
+            self.threads[index].nap.timed = limit.is_some();
+            self.wait_as_for_an_answer(index);
             return;
-        };
+        }
+        let Call::Socket(call) = call else { return };
         let process = self.threads[index].process;
         let serves = self.specification.processes[self.processes[process].client].kind == PartKind::Server;
         let file = self.processes[process].descriptors.get(call.fd);

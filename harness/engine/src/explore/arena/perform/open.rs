@@ -196,6 +196,7 @@ impl Arena<'_> {
     pub(in crate::explore::arena) fn close(&mut self, process: usize, fds: &[i32]) -> Effect {
         let mut footprint = Footprint::new();
         for &fd in fds {
+            self.processes[process].at_hand.forget(|kept| kept == fd);
             if let Some(file) = self.processes[process].descriptors.remove(fd) {
                 self.forget(process, file, &mut footprint);
             }
@@ -245,6 +246,7 @@ impl Arena<'_> {
         let at = at.map(|at| at as u32);
         match listener.answer_with_fd(id, file.file.as_fd(), close_on_exec, at) {
             Ok(fd) => {
+                self.processes[process].at_hand.forget(|kept| kept == fd);
                 self.processes[process].descriptors.insert(fd, file);
                 Ok(Ok(fd.into()))
             }
