@@ -1,5 +1,10 @@
 //! Shell scripts, and the commands that they are made of.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
 use super::{cell, finds, place_with, verifies};
 use crate::command::Place;
 
@@ -84,6 +89,30 @@ fn scripts_that_wait_with_a_limit_and_go_on_without_the_lock_lose_lines() {
     for strategy in ["gives-up", "killed", "long-enough"] {
         verifies(&place, "time-limits.toml", strategy, "no-lost-updates");
     }
+}
+
+/// Where there is no namespace for them, programs have the numbers that the kernel gives them.
+#[test]
+fn users_without_any_right_explore_as_well() {
+    const NOBODY: u32 = 65534;
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: the other tests run without any right");
+        return;
+    }
+    let place = place();
+    let elsewhere = tempfile::tempdir().expect("a directory from which programs can be started");
+    let copy = elsewhere.path().join("tearproof");
+    std::fs::copy(env!("CARGO_BIN_EXE_tearproof"), &copy).expect("a copy");
+    for open in [elsewhere.path(), place.path()] {
+        std::fs::set_permissions(open, Permissions::from_mode(0o777)).expect("its owner may");
+    }
+    let mut command = Command::new(&copy);
+    command.args(["run", "add.toml", "--strategy", "flock", "--engine", "explore", "--budget", "60s"]);
+    let output = command.current_dir(place.path()).uid(NOBODY).gid(NOBODY).output().expect("it runs");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(cell(&place.run_json(), "flock", "no-lost-updates")["verdict"], "verified", "{told}");
+    assert_eq!(place.left_behind(), Vec::<String>::new());
 }
 
 /// Two lines of the program, one of a process that it starts, and one that goes elsewhere.
