@@ -298,11 +298,19 @@ fn programs_that_come_late_come_to_the_same_outcomes() {
         "!!x2 u2|O2",
         "!!O2|x2 u2",
         "!x2|O2|u2",
+        "!y5 o0 p0 r0|o0 r0",
+        "!y5 x2 u2|x2 O2",
     ] {
         let (raw, reduced, classes) = compare(script, Hazard::Pause, 20_000).expect("few");
         println!("  {script} (pause): {raw} raw executions, {classes} classes, {reduced} run");
         assert!(reduced * 10 <= classes * 15, "{script}");
     }
+    // Who is suspended past its alarm dies, and says nothing.
+    let dies = |hazard| {
+        let ran = run("!y5 x2 u2|x2", hazard, Reduction::Optimal, 20_000).expect("few");
+        ran.outcomes.iter().any(|outcome| !outcome.contains("y5=ok"))
+    };
+    assert!(dies(Hazard::Pause) && !dies(Hazard::Concurrency));
     // Nobody else is suspended in the middle, so what there is is young.
     let finds_old = |script, hazard| {
         let ran = run(script, hazard, Reduction::Optimal, 20_000).expect("few");

@@ -282,6 +282,8 @@ impl Player {
                 };
                 return before_alarm(other, sleep).map(done);
             }
+            // From now on it dies after so many seconds.
+            b'y' => set_alarm(5 * one).map(drop)?,
             b'S' => return flock(FlockOperation::LockShared).map(done),
             b'T' => return flock(FlockOperation::NonBlockingLockExclusive).map(done),
             b'U' => return flock(FlockOperation::Unlock).map(done),
@@ -292,32 +294,35 @@ impl Player {
 }
 
 /// Does something that a signal cuts short after so many fifths of a second.
-#[expect(unsafe_code, reason = "handlers of signals and timers have no safe wrapper")]
+#[expect(unsafe_code, reason = "handlers of signals have no safe wrapper")]
 fn before_alarm(fifths: usize, what: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
     extern "C" fn heard(_: i32) {}
     // Without SA_RESTART: the call fails.
     let action = SigAction::new(SigHandler::Handler(heard), SaFlags::empty(), SigSet::empty());
     // SAFETY: the handler does nothing.
     unsafe { sigaction(Signal::SIGALRM, &action) }.map_err(|_| Errno::INVAL)?;
-    // The supervisor blocks signals, and clients have its mask.
-    SigSet::from_iter([Signal::SIGALRM]).thread_unblock().map_err(|_| Errno::INVAL)?;
-    let set = |fifths: usize| {
-        let none = libc::timeval { tv_sec: 0, tv_usec: 0 };
-        let value = libc::timeval { tv_sec: fifths as i64 / 5, tv_usec: fifths as i64 % 5 * 200_000 };
-        let timer = libc::itimerval { it_interval: none, it_value: value };
-        let mut left = libc::itimerval { it_interval: none, it_value: none };
-        // SAFETY: the kernel reads one structure and writes another.
-        let done =
-            unsafe { libc::syscall(libc::SYS_setitimer, libc::ITIMER_REAL, &raw const timer, &raw mut left) };
-        assert_eq!(done, 0, "a timer");
-        (left.it_value.tv_sec, left.it_value.tv_usec)
-    };
-    set(fifths);
+    set_alarm(fifths)?;
     let done = what();
-    let left = set(0);
+    let left = set_alarm(0)?;
     // Who was suspended meanwhile may have the lock, and hear the alarm as well.
     assert!(done.is_ok() || left == (0, 0), "{left:?} is left of a timer: {done:?}");
     done
+}
+
+/// Has an alarm come after so many fifths of a second; what was left of the one before, in seconds and microseconds.
+#[expect(unsafe_code, reason = "timers have no safe wrapper")]
+fn set_alarm(fifths: usize) -> Result<(i64, i64), Errno> {
+    // The supervisor blocks signals, and clients have its mask.
+    SigSet::from_iter([Signal::SIGALRM]).thread_unblock().map_err(|_| Errno::INVAL)?;
+    let none = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let value = libc::timeval { tv_sec: fifths as i64 / 5, tv_usec: fifths as i64 % 5 * 200_000 };
+    let timer = libc::itimerval { it_interval: none, it_value: value };
+    let mut left = libc::itimerval { it_interval: none, it_value: none };
+    // SAFETY: the kernel reads one structure and writes another.
+    let done =
+        unsafe { libc::syscall(libc::SYS_setitimer, libc::ITIMER_REAL, &raw const timer, &raw mut left) };
+    assert_eq!(done, 0, "a timer");
+    Ok((left.it_value.tv_sec, left.it_value.tv_usec))
 }
 
 fn stream_socket() -> Result<OwnedFd, Errno> {

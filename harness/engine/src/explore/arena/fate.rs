@@ -132,6 +132,19 @@ fn sight_of(process: usize) -> Object {
     Object { kind: ObjectKind::Liveness, key: digest(&("sight", process)) }
 }
 
+/// What a step might touch that was never taken, of which nobody knows more.
+pub(super) fn whatever_it_was() -> impl Iterator<Item = Potential> {
+    use ObjectKind::{
+        Attributes, Birth, Channel, Content, Entry, Listing, Liveness, Lock, Memory, Metadata, Offset,
+        Section, WriteGate,
+    };
+    const ALL: [ObjectKind; 13] = [
+        Content, Metadata, Attributes, Entry, Listing, Offset, WriteGate, Lock, Liveness, Birth, Channel,
+        Memory, Section,
+    ];
+    ALL.into_iter().map(|kind| Potential::Any(kind, Mode::Write))
+}
+
 /// What a kill is as a step, whatever is given back by it.
 pub(super) fn kill_of(victim: usize) -> Footprint {
     [life_of(victim), sight_of(victim)]
@@ -353,18 +366,10 @@ impl Arena<'_> {
     /// Threads that were killed before their next step. They wait for ever, as it were: had the kill come
     /// later, they would have taken it, whatever it was.
     pub(super) fn silenced(&self) -> impl Iterator<Item = Waiting> + '_ {
-        use ObjectKind::{
-            Attributes, Birth, Channel, Content, Entry, Listing, Liveness, Lock, Memory, Metadata, Offset,
-            Section, WriteGate,
-        };
-        const ALL: [ObjectKind; 13] = [
-            Content, Metadata, Attributes, Entry, Listing, Offset, WriteGate, Lock, Liveness, Birth, Channel,
-            Memory, Section,
-        ];
         let of = |fate: &Fate, (thread, waits): Silenced| Waiting {
             thread,
             footprint: std::iter::once(Access { object: life_of(fate.victim), mode: Mode::Read }).collect(),
-            potential: (ALL.into_iter().map(|kind| Potential::Any(kind, Mode::Write)))
+            potential: whatever_it_was()
                 .chain(waits.map(|kind| Potential::Any(kind, Mode::Acquire)))
                 .collect(),
         };

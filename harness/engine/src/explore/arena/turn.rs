@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use smallvec::SmallVec;
 
 use super::deed::CUT_SHORT;
-use super::fate::sees_life;
+use super::fate::{sees_life, whatever_it_was};
 use super::perform::{Effect, Ending};
 use super::stillness::STILLNESS;
 use super::thread::{Pending, State};
@@ -117,11 +117,13 @@ impl System for Arena<'_> {
         let follows =
             if self.is_last_resort(index, &call) { self.who_had_to_stop(index) } else { Threads::new() };
         let beside = if follows.is_empty() { SmallVec::new() } else { self.are_slept_beside(index) };
-        let dies = self.hear_what_is_overdue(index)?;
+        // Not in the middle of a call.
+        let dies = half.is_none() && self.hear_what_is_overdue(index)?;
         let rings = !dies && self.is_cut_short(index, &call);
         let effect = if dies {
             let footprint = std::mem::take(&mut self.released);
-            Effect { footprint, potential: SmallVec::new(), ending: Ending::Gone, yields: false }
+            let potential = whatever_it_was().collect();
+            Effect { footprint, potential, ending: Ending::Gone, yields: false }
         } else if rings {
             self.ring(index, &notification, &call)?
         } else if self.concerns(process, &call) {
