@@ -125,7 +125,9 @@ const PASSES: u32 = 4;
 /// What is to hold has so many times the time of what is wrong on purpose, after the first pass.
 const WEIGHT_OF_WHAT_IS_TO_HOLD: u32 = 6;
 /// And in the last pass, what has no verdict yet so many times that of what has one with fewer operations.
-const WEIGHT_OF_WHAT_HAS_NO_VERDICT: u32 = 3;
+const WEIGHT_OF_WHAT_HAS_NO_VERDICT: u32 = 2;
+/// What nobody is killed in, so many times that of what somebody may be killed in: more operations show more there.
+const WEIGHT_WITHOUT_A_KILL: u32 = 2;
 /// What the search for short witnesses may take in any case.
 const LEAST_FOR_WITNESSES: Duration = Duration::from_millis(200);
 
@@ -279,11 +281,12 @@ impl<'a> Workshop<'a> {
     fn weight(&self, open: &Open<'_>, is_first: bool, effort: Effort) -> u32 {
         let least = is_first || self.schedule.entries[open.piece.entry].broken;
         let weight = if least { 1 } else { WEIGHT_OF_WHAT_IS_TO_HOLD };
-        if effort == Effort::Last && !is_first && open.is_bare() {
-            weight * WEIGHT_OF_WHAT_HAS_NO_VERDICT
-        } else {
-            weight
+        if effort != Effort::Last || is_first {
+            return weight;
         }
+        let kills = if open.piece.hazard == Hazard::Kill { 1 } else { WEIGHT_WITHOUT_A_KILL };
+        let bare = if open.is_bare() { WEIGHT_OF_WHAT_HAS_NO_VERDICT } else { 1 };
+        weight * kills * bare
     }
 
     /// Explores a plan for so long. What came of it, if it is done.
