@@ -27,4 +27,5 @@ def release(path):
         os.unlink(ticket(path) + name)
 
 
-serve(acquire=acquire, release=release)
+# Nothing is kept from one request to the next but what is in the directory.
+serve(reusable=True, acquire=acquire, release=release)
