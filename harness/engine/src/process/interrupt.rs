@@ -45,9 +45,7 @@ impl Interrupt {
 pub fn die_with_parent(parent: u32) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     // It may stand behind a gate already, at which nobody listens yet.
-    // SAFETY: it takes nothing, and always returns a number.
-    let now = unsafe { quiet::call(libc::SYS_getppid, [0; 5]) };
-    if now.ok() != Some(u64::from(parent)) {
+    if quiet::getppid().cast_unsigned() != parent {
         std::process::exit(0);
     }
     Ok(())

@@ -33,9 +33,14 @@ pub(super) struct Limit {
 }
 
 impl Arena<'_> {
-    pub(super) fn threads_in(&self, process: usize) -> usize {
+    /// Of several threads of a process nobody knows which one hears an alarm.
+    pub(super) fn note_company(&mut self, process: usize) {
         let alive = |thread: &&Thread| thread.process == process && !matches!(thread.state, State::Gone);
-        self.threads.iter().filter(alive).count()
+        if self.threads.iter().filter(alive).count() > 1 {
+            self.note_escape(
+                "a process of several threads sets a timer: which of them gets its signal is not followed",
+            );
+        }
     }
 
     /// The limit of a wait that has this one of its own, in nanoseconds from now on.
@@ -103,9 +108,7 @@ impl Arena<'_> {
                 self.note_escape("an alarm cut short the conversion of a lock, which is not followed");
             }
         }
-        if self.threads_in(process) > 1 {
-            self.note_escape("a timer of a process of several threads ended: which of them gets its signal is not followed");
-        }
+        self.note_company(process);
         let ending = if self.send_what_is_due(index, until_ns)? {
             footprint.extend(std::mem::take(&mut self.released));
             Ending::Gone

@@ -96,10 +96,8 @@ impl Arena<'_> {
     ) -> Result<(), ArenaError> {
         let process = self.threads[index].process;
         let answer = self.timer_answer(index, call);
-        if self.processes[process].timers.next_ns().is_some() && self.threads_in(process) > 1 {
-            self.note_escape(
-                "a process of several threads sets a timer: which of them gets its signal is not followed",
-            );
+        if self.processes[process].timers.next_ns().is_some() {
+            self.note_company(process);
         }
         self.pass(index, notification, answer)
     }

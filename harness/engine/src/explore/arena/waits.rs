@@ -5,7 +5,6 @@ use smallvec::SmallVec;
 use super::copies::{Awaited, Nature};
 use super::futex::FUTEX_COMMANDS;
 use super::perform::{self, Effect, Ending};
-use super::thread::Thread;
 use super::tree::Inode;
 use super::{Arena, ArenaError, Pending, State, timeout};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
@@ -173,9 +172,8 @@ impl Arena<'_> {
 
     /// A wait is over.
     pub(super) fn end_wait(&mut self, index: usize, call: &Call) -> Result<Effect, ArenaError> {
-        let (id, process) = (self.threads[index].id, self.client_index(index));
         let mut footprint = Footprint::new();
-        let mut potential = SmallVec::new();
+        let potential = SmallVec::new();
         match call {
             Call::Wait(wait) => {
                 let late_ns = if self.threads[index].nap.rests { timeout::LATE_NS } else { 0 };
@@ -195,44 +193,21 @@ impl Arena<'_> {
                     true => self.threads[index].nap.until_ns,
                     false => self.oversleeps_until(index),
                 };
-                let Thread { steps, nap, .. } = &mut self.threads[index];
-                let steps = *steps;
+                let nap = &mut self.threads[index].nap;
                 if may_wake || nap.stirs {
                     nap.idle_ns = 0;
                 }
                 if !may_wake {
                     nap.idle_ns += until_ns.saturating_sub(nap.clock_ns);
                 }
-                nap.changed.begin(steps);
-                nap.seen.clear();
-                if nap.woken {
-                    footprint.push(Access { object: nap.object(id.0), mode: Mode::Acquire });
-                } else {
-                    nap.left = nap.left.saturating_sub(1);
-                }
-                if !may_wake {
-                    self.pause_others(process, until_ns, &mut footprint, &mut potential);
-                }
-                self.advance(index, until_ns);
+                let (footprint, potential) = self.end_nap(index, until_ns);
                 Ok(Effect { footprint, potential, ending: Ending::Answer(Answer::Value(0)), yields: true })
             }
             Call::Futex { .. } if !self.threads[index].nap.woken => {
                 // Nobody came: the time is over.
-                let until_ns = self.threads[index].nap.until_ns;
-                if !self.may_wake(index) {
-                    self.pause_others(process, until_ns, &mut footprint, &mut potential);
-                }
-                let Thread { steps, nap, .. } = &mut self.threads[index];
-                nap.changed.begin(*steps);
-                nap.left = nap.left.saturating_sub(1);
-                nap.seen.clear();
-                self.advance(index, until_ns);
-                Ok(Effect {
-                    footprint,
-                    potential,
-                    ending: Ending::Answer(Answer::Errno(libc::ETIMEDOUT)),
-                    yields: true,
-                })
+                let (footprint, potential) = self.end_nap(index, self.threads[index].nap.until_ns);
+                let ending = Ending::Answer(Answer::Errno(libc::ETIMEDOUT));
+                Ok(Effect { footprint, potential, ending, yields: true })
             }
             Call::Futex { operation, .. } => {
                 if operation & FUTEX_COMMANDS == libc::FUTEX_WAKE {

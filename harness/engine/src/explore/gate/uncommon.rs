@@ -1,6 +1,6 @@
 //! Calls that are not followed, and what they could do to files that is seen by nobody: copies within
 //! the kernel, descriptors that come from elsewhere, other ways to name a file, other meanings of
-//! names.
+//! names. And timers of the kernel's own, which end in real time.
 //!
 //! Few programs make them on files that several processes share. That one did is told, instead of a
 //! verdict that knows nothing of it. Copies from file to file are refused instead, as kernels and file systems do that
