@@ -12,6 +12,7 @@
 mod base64;
 mod command;
 mod content;
+mod cue;
 mod message;
 mod process;
 mod serve;
@@ -32,6 +33,7 @@ use tearproof_core::scenario::{Lifetime, Program, ProgramForm};
 use tearproof_core::set::SetDocument;
 use tearproof_core::strategy::{Client, ClientContext, Strategy, StrategyError, StrategyInfo};
 
+pub(crate) use cue::PlayedFor;
 pub use serve::serve_stdio;
 pub(crate) use settings::{OWN_EXECUTABLE, START_TIMEOUT};
 pub use slot::ChildSlot;

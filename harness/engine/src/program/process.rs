@@ -200,6 +200,7 @@ impl Process {
         allowed: Duration,
     ) -> Result<usize, Interruption> {
         let slot = Arc::clone(&self.slot);
+        slot.cue().note_request(request, self.stdin.as_ref().map(AsFd::as_fd));
         let mut deadline = Deadline::after(allowed, &slot);
         let mut scanned = 0;
         loop {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use super::cue::Cue;
 use crate::process::quiet;
 
 /// Where a client keeps its child, and where hazards reach it.
@@ -21,6 +22,7 @@ pub struct ChildSlot {
     occupant: Mutex<Occupant>,
     defunct: OnceLock<String>,
     reusable: AtomicBool,
+    cue: Cue,
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +94,11 @@ impl ChildSlot {
     /// Whether the worker has said that its next execution does not depend on those before.
     pub fn is_reusable(&self) -> bool {
         self.reusable.load(Ordering::Relaxed)
+    }
+
+    /// What the supervisor is told of requests, and tells.
+    pub const fn cue(&self) -> &Cue {
+        &self.cue
     }
 
     pub(super) fn declare_reusable(&self, reusable: bool) {

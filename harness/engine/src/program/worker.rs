@@ -123,9 +123,15 @@ impl WorkerClient {
         allowed: Duration,
         held: bool,
     ) -> Result<Answer, StrategyError> {
+        let played = self.slot.cue().take_over();
+        // One request an operation: locks are nobody else's to play.
+        self.next_id += played.done;
         // Twice: the process may die between the look at it and the request.
         for attempt in 0..2 {
-            self.find_worker(operation, held)?;
+            let asked = played.asked && attempt == 0;
+            if !asked {
+                self.find_worker(operation, held)?;
+            }
             let Some(worker) = &mut self.worker else { break };
             if worker.operations.as_ref().is_some_and(|known| !known.contains(&operation)) {
                 return Err(StrategyError::Unsupported(operation));
@@ -133,7 +139,7 @@ impl WorkerClient {
             let id = self.next_id;
             self.next_id += 1;
             write_operation(&mut self.request, id, operation, &self.settings.path, argument);
-            let mut sent = 0;
+            let mut sent = if asked { self.request.len() } else { 0 };
             match worker.process.exchange(&self.request, &mut sent, self.settings.line_limit, allowed) {
                 Ok(length) => {
                     let answer = self.parse(operation, id, length)?;

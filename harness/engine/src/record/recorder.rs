@@ -33,6 +33,8 @@ pub struct Recorder<'m> {
     silent: bool,
     words: Vec<u64>,
     clock: Clock<'m>,
+    /// The invocation of the next operation is in the ring already.
+    is_invoked: bool,
 }
 
 impl<'m> Recorder<'m> {
@@ -45,7 +47,19 @@ impl<'m> Recorder<'m> {
     /// The same, with times from another clock.
     pub fn with_clock(producer: Producer<&'m [AtomicU64]>, client: u32, clock: Clock<'m>) -> Self {
         let words = Vec::with_capacity(LONGEST_PLAIN);
-        Self { producer, client, last_ns: clock.now(), silent: false, words, clock }
+        Self { producer, client, last_ns: clock.now(), silent: false, words, clock, is_invoked: false }
+    }
+
+    /// The same, for a client some of whose operations were recorded in its place. It has looked at no clock by then.
+    /// Whether the invocation of its next operation is among them, the last argument says.
+    pub fn taking_over(
+        producer: Producer<&'m [AtomicU64]>,
+        client: u32,
+        clock: Clock<'m>,
+        is_invoked: bool,
+    ) -> Self {
+        let words = Vec::with_capacity(LONGEST_PLAIN);
+        Self { producer, client, last_ns: 0, silent: false, words, clock, is_invoked }
     }
 
     /// The client that events are recorded for.
@@ -132,6 +146,9 @@ impl<'m> Recorder<'m> {
 
     #[inline]
     fn begin(&mut self, operation: Operation, carried: Carried<'_>, intended_ns: Option<u64>) -> bool {
+        if std::mem::take(&mut self.is_invoked) {
+            return true;
+        }
         if !self.make_room() {
             return false;
         }

@@ -104,6 +104,27 @@ impl<W: Words> Ring<W> {
         self.words.load(HEAD, Ordering::Acquire)
     }
 
+    /// The records between two positions that were published, each with its tag, whether they have been read or not.
+    /// `None`: they are not there any more, or these are no places where records begin.
+    pub fn records(&self, from: u64, to: u64) -> Option<Vec<(u64, Vec<u64>)>> {
+        let capacity = self.words.count() - HEADER;
+        if to < from || to - from > capacity as u64 {
+            return None;
+        }
+        let mut records = Vec::new();
+        let mut place = Place::new(from, capacity);
+        while place.position < to {
+            let header = self.words.load(place.advance(capacity), Ordering::Relaxed);
+            let length = header & LONGEST_RECORD as u64;
+            if length == 0 || length - 1 > to - place.position {
+                return None;
+            }
+            let payload = (1..length).map(|_| self.words.load(place.advance(capacity), Ordering::Relaxed));
+            records.push((header >> LENGTH_BITS, payload.collect()));
+        }
+        Some(records)
+    }
+
     /// The side that writes. It takes up where the last producer stopped; there must be none now.
     pub fn producer(self) -> Producer<W> {
         let capacity = self.words.count() - HEADER;

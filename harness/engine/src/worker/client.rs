@@ -98,10 +98,15 @@ impl Session<'_> {
             false => Clock::Monotonic,
         };
         let producer = ring_at(self.memory, layout.ring_start(index), layout.ring).producer();
+        let played = slot.as_ref().map(|slot| slot.cue().played_for()).unwrap_or_default();
+        let recorder = match played.is_nothing() {
+            true => Recorder::with_clock(producer, number, clock),
+            false => Recorder::taking_over(producer, number, clock, played.asked),
+        };
         Ok(Player {
             session: self,
             thread: index,
-            recorder: Recorder::with_clock(producer, number, clock),
+            recorder,
             clock,
             client,
             slot,
@@ -204,7 +209,12 @@ impl Player<'_> {
     /// Plays a fixed number of operations, each kind in its turn.
     pub(super) fn play_script(&mut self, role: &ClientRole, operations: u32) {
         let line = self.session.control.thread(self.thread);
+        let played = self.slot.as_ref().map(|slot| slot.cue().played_for()).unwrap_or_default();
         for count in 0..operations {
+            if u64::from(count) < played.done {
+                self.pass_over(nth(role, count));
+                continue;
+            }
             line.operations().store(count + 1, Ordering::SeqCst);
             // Who drives a program may come late where another one is suspended.
             if self.slot.is_some() && self.session.specification.plan.hazard == Hazard::Pause {
@@ -212,6 +222,13 @@ impl Player<'_> {
             }
             let operation = nth(role, count);
             self.perform(operation, None, role.hold);
+        }
+    }
+
+    /// An operation was done in this client's place.
+    fn pass_over(&mut self, operation: Operation) {
+        if operation != Operation::Read {
+            self.next_stamp();
         }
     }
 

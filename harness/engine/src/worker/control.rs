@@ -27,6 +27,8 @@ const MARK: usize = 20;
 const BEGIN: usize = 28;
 /// The place in a process's line of what is told to its cradle.
 const CRADLE: usize = 40;
+/// And of where its agent's cue lies.
+const CUE: usize = 56;
 
 /// How far an execution is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -333,6 +335,11 @@ impl ProcessLine<'_> {
     /// Where the process has mapped the shared memory.
     pub fn base(&self) -> &AtomicU64 {
         self.memory.u64_at(self.start + 32)
+    }
+
+    /// Where the cue of the program that the process drives lies in its memory; 0: nowhere.
+    pub fn cue(&self) -> &AtomicU64 {
+        self.memory.u64_at(self.start + CUE)
     }
 
     fn strike_word(&self) -> &AtomicU32 {

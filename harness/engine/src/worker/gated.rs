@@ -84,6 +84,8 @@ impl Session<'_> {
         let stays = |slot: &Option<Arc<ChildSlot>>| slot.as_ref().is_some_and(|slot| slot.is_reusable());
         let keeps = self.control.process(self.index);
         keeps.keeps_worker().store(u32::from(stays(&player.slot)), Ordering::SeqCst);
+        let cue = player.slot.as_ref().map_or(0, |slot| std::ptr::from_ref(slot.cue()) as u64);
+        keeps.cue().store(cue, Ordering::SeqCst);
         play(&mut player);
         // A program that remembers an execution would have its next one depend on it: it ends here, unless it has
         // said that it does not.

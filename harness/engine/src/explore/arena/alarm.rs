@@ -202,7 +202,7 @@ impl Arena<'_> {
             self.note_escape(&format!("the signal of a timer could not be sent ({error})"));
         }
         self.signals = true;
-        self.stirs += 1;
+        self.stir(process);
     }
 
     /// A thread is about to take a step: it may have come past the end of a timer, in a pause, and hears that before.

@@ -35,6 +35,9 @@ impl Arena<'_> {
         if let Some(line) = number {
             self.control.thread(line).go().store(self.generation, Ordering::SeqCst);
         }
+        if self.stands_in(index, &notification) {
+            return Ok(());
+        }
         self.answer(index, &notification, Answer::Value(0))
     }
 
@@ -127,7 +130,7 @@ impl Arena<'_> {
             return Err(ArenaError::Confused("only who waits can be let go".to_owned()));
         };
         drop(awaited);
-        self.stirs += 1;
+        self.stir(self.threads[index].process);
         let gives_up = match call {
             Call::Futex { .. } => self.threads[index].nap.gives_up,
             _ => rests_freely,
@@ -135,6 +138,10 @@ impl Arena<'_> {
         if !gives_up {
             self.note_cause(index);
         }
+        if self.is_played_for(index) {
+            return self.hear_for(index, &notification);
+        }
+        self.hear_answer(index)?;
         let answer = match call {
             Call::Futex { .. } => Answer::Value(0),
             Call::Sleep { .. } => self.cut_short(index, &notification, &call),
@@ -158,7 +165,7 @@ impl Arena<'_> {
         let process = self.threads[index].process;
         if self.processes[process].is_root() && self.drives(client) {
             // An agent may have done something for itself on its way that brings what others wait for.
-            self.stirs += 1;
+            self.stir(process);
         }
         if !notification.native {
             self.note_escape("a program of another architecture runs behind the gate");
@@ -200,7 +207,7 @@ impl Arena<'_> {
                     let fds = self.processes[process].descriptors.between(first, last);
                     self.close(process, &fds);
                 }
-                self.stirs += 1;
+                self.stir(process);
                 self.threads[index].state = State::Running;
                 return self.answer(index, &notification, Answer::Continue);
             }

@@ -75,6 +75,15 @@ impl Arena<'_> {
         come || self.signals && Told::of_thread(thread.tid).due(None) != 0
     }
 
+    /// How much has stirred that may have brought what a thread waits for. An agent waits for its own program.
+    pub(super) fn stirs_for(&self, index: usize) -> u64 {
+        let process = &self.processes[self.threads[index].process];
+        match process.is_root() && !self.signals && self.drives(process.client) {
+            true => process.stirred_at,
+            false => self.stirs,
+        }
+    }
+
     /// At the end of an execution: who still waits for a pipe or a socket waits for somebody who is not
     /// part of it, and what would have come is not known.
     pub(super) fn note_waits_for_strangers(&mut self) {
@@ -105,11 +114,11 @@ impl Arena<'_> {
 
     /// The next thread of a client that waited for something which is there now.
     pub(super) fn next_due(&mut self, client: usize) -> Option<usize> {
-        let stirs = self.stirs;
         for index in 0..self.threads.len() {
             if self.processes[self.threads[index].process].client != client {
                 continue;
             }
+            let stirs = self.stirs_for(index);
             let (wait, awaited) = match &self.threads[index].state {
                 State::AtGate(Pending { call: Call::Wait(wait), awaited, .. }) => (wait, awaited),
                 // Who is woken by another thread of a program that nobody prepared goes on at once.

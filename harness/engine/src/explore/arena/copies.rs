@@ -80,7 +80,7 @@ impl Process {
     }
 
     /// A copy of one of its descriptors, which is kept.
-    fn copy_of(&self, fd: i32) -> Option<Rc<OwnedFd>> {
+    pub(super) fn copy_of(&self, fd: i32) -> Option<Rc<OwnedFd>> {
         if let Some(kept) = self.at_hand.0.borrow().iter().find(|kept| kept.fd == fd) {
             return Some(Rc::clone(&kept.copy));
         }

@@ -120,7 +120,7 @@ impl Arena<'_> {
         }
         self.processes[process].has_ended = true;
         self.give_all_copies_back(process);
-        self.stirs += 1;
+        self.stir(process);
         self.signals = true;
         self.give_back_memory(process);
     }

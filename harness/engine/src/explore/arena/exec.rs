@@ -69,7 +69,7 @@ impl Arena<'_> {
                 self.threads[other].state = State::Gone;
             }
         }
-        self.stirs += 1;
+        self.stir(process);
         self.give_back_memory(process);
         Ok(())
     }

@@ -348,6 +348,7 @@ impl Process {
             plays: false,
             has_played: false,
             looked_at: None,
+            stirred_at: 0,
             at_hand: AtHand::default(),
             timers: Timers::default(),
             dial: elder.dial.of_copy(),

@@ -27,6 +27,7 @@ impl Arena<'_> {
                 let id = self.threads[index].id;
                 self.processes[process].set_line(id, line);
                 self.threads[index].state = State::Parked(notification);
+                self.hear_the_end(process);
                 self.open_door(self.processes[process].client);
             } else if self.processes[process].begins_at(address) {
                 return self.come_to_door(index, notification);

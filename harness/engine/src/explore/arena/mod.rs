@@ -44,6 +44,7 @@ mod told;
 mod traceback;
 mod tree;
 mod turn;
+mod understudy;
 mod waits;
 mod whereabouts;
 mod wires;
@@ -64,6 +65,7 @@ use process::Process;
 use snapshot::Snapshot;
 use thread::{Pending, State, Thread};
 use tree::{Inode, Mismatch, Tree};
+use understudy::Understudy;
 use wires::Wires;
 
 pub use deed::{Act, Deed};
@@ -124,6 +126,8 @@ pub struct Arena<'s> {
     nursery: Nursery,
     /// Of the clients that were made again.
     cradles: Vec<Option<Cradle>>,
+    /// Who plays for the agents of the clients, by client.
+    understudies: Vec<Understudy>,
     /// The mask that clients begin with.
     umask: u32,
     processes: Vec<Process>,
@@ -215,6 +219,7 @@ impl<'s> Arena<'s> {
             launch,
             nursery,
             cradles: Vec::new(),
+            understudies: Vec::new(),
             umask: process::current_umask(),
             processes: Vec::new(),
             threads: Vec::new(),
@@ -249,6 +254,7 @@ impl<'s> Arena<'s> {
             acting: None,
             caused: Footprint::new(),
         };
+        arena.understudies.resize_with(arena.specification.processes.len(), Understudy::default);
         for index in 0..arena.specification.processes.len() {
             arena.spawn(index)?;
         }

@@ -22,7 +22,7 @@ use crate::explore::open_files::OpenFiles;
 use crate::explore::system::ThreadId;
 use crate::explore::watchdog::Watchdog;
 use crate::process::{Executable, Interrupt, Nest};
-use crate::record::{Drain, SharedMemory, ring_at};
+use crate::record::{Drain, SharedMemory, SharedRing, ring_at};
 use crate::worker::{Control, PartKind, Specification, ThreadLine};
 
 /// Who could work and is not let is waited for so many times as long.
@@ -66,11 +66,15 @@ impl Launch<'_> {
         lines[lines.len().saturating_sub(4)..].join("; ")
     }
 
+    /// Where a thread records.
+    pub(super) fn ring(&self, thread: usize) -> SharedRing<'_> {
+        let layout = Control::open(self.memory).layout();
+        ring_at(self.memory, layout.ring_start(thread), layout.ring)
+    }
+
     /// How much these threads have ever recorded, in words.
     pub(super) fn recorded(&self, threads: std::ops::Range<usize>) -> u64 {
-        let layout = Control::open(self.memory).layout();
-        let of = |thread| ring_at(self.memory, layout.ring_start(thread), layout.ring);
-        threads.map(|thread| of(thread).published()).sum()
+        threads.map(|thread| self.ring(thread).published()).sum()
     }
 
     /// Forgets what was recorded so far.
@@ -136,6 +140,9 @@ pub(super) struct Process {
     pub has_played: bool,
     /// How much had stirred when it was last asked who of the family has died; of the client's own process.
     pub looked_at: Option<u64>,
+    /// How much had stirred when somebody of the family last did something of which that is counted; of the client's
+    /// own process.
+    pub stirred_at: u64,
     pub at_hand: AtHand,
     pub timers: Timers,
     /// From which it reads the time.
@@ -239,6 +246,7 @@ impl Arena<'_> {
     /// Starts a process and waits until it stands at its gate.
     pub(super) fn spawn(&mut self, index: usize) -> Result<(), ArenaError> {
         let process = self.start_process(index)?;
+        self.understudies[index].forget_process();
         if index == self.processes.len() {
             self.processes.push(process);
         } else {
@@ -306,6 +314,7 @@ impl Arena<'_> {
             plays: false,
             has_played: false,
             looked_at: None,
+            stirred_at: 0,
             at_hand: AtHand::default(),
             timers: Timers::default(),
             dial: Dial::default(),

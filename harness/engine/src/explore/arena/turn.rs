@@ -78,6 +78,9 @@ impl System for Arena<'_> {
         let index = self.slot(id);
         let process = self.threads[index].process;
         let client = self.client_index(index);
+        if self.is_played_for(index) {
+            self.recall(index)?;
+        }
         self.acting = Some(index);
         let cause = self.threads[index].cause.take();
         let recorded = self.recorded(client);
@@ -270,6 +273,7 @@ impl Arena<'_> {
             (process.reads, process.shown_ns) = (None, 0);
             process.born = if stays { process.born_when_ready } else { 0 };
             (process.grew, process.looked_at, process.in_a_row) = (false, None, (0, 0));
+            process.stirred_at = 0;
         }
         Ok(())
     }

@@ -71,7 +71,7 @@ impl Arena<'_> {
                     Some((wait, Nature::Channel(copy))) => {
                         self.wait_for(index, notification, wait, Awaited::of(copy))
                     }
-                    _ => self.stir(index, &notification),
+                    _ => self.pass_and_stir(index, &notification),
                 }
             }
             Call::Read { fd, ref into, offset } => match self.processes[process].nature_of(fd) {
@@ -79,21 +79,21 @@ impl Arena<'_> {
                     self.wait_for(index, notification, Wait::ready(fd, libc::POLLIN), Awaited::of(copy))
                 }
                 Nature::Chance => self.draw(index, &notification, into),
-                _ => self.stir(index, &notification),
+                _ => self.pass_and_stir(index, &notification),
             },
             Call::Write { fd, offset: None, .. } => match self.processes[process].nature_of(fd) {
                 Nature::Channel(copy) => {
                     self.wait_for(index, notification, Wait::ready(fd, libc::POLLOUT), Awaited::of(copy))
                 }
-                _ => self.stir(index, &notification),
+                _ => self.pass_and_stir(index, &notification),
             },
-            Call::Write { .. } => self.stir(index, &notification),
+            Call::Write { .. } => self.pass_and_stir(index, &notification),
             Call::Close { .. } | Call::CloseRange { .. } | Call::Duplicate { .. } => {
-                self.stir(index, &notification)
+                self.pass_and_stir(index, &notification)
             }
             Call::Kill { .. } | Call::ThreadKill { .. } => {
                 self.signals = true;
-                self.stir(index, &notification)
+                self.pass_and_stir(index, &notification)
             }
             Call::SetUmask { mask } => {
                 self.processes[process].umask = mask & 0o777;
@@ -105,15 +105,22 @@ impl Arena<'_> {
             }
             Call::Other { number, .. } => {
                 self.signals |= number == libc::SYS_pidfd_send_signal;
-                self.stir(index, &notification)
+                self.pass_and_stir(index, &notification)
             }
             _ => self.pass(index, &notification, Answer::Continue),
         }
     }
 
-    /// A call that may bring what somebody waits for.
-    fn stir(&mut self, index: usize, notification: &Notification) -> Result<(), ArenaError> {
+    /// A process has done something that may bring what somebody waits for.
+    pub(super) fn stir(&mut self, process: usize) {
         self.stirs += 1;
+        let client = self.processes[process].client;
+        self.processes[client].stirred_at = self.stirs;
+    }
+
+    /// A call that may bring what somebody waits for.
+    fn pass_and_stir(&mut self, index: usize, notification: &Notification) -> Result<(), ArenaError> {
+        self.stir(self.threads[index].process);
         self.pass(index, notification, Answer::Continue)
     }
 
@@ -128,8 +135,22 @@ impl Arena<'_> {
         let at_wires = !self.wires_of(self.threads[index].process, &wait).is_empty();
         // Who does not want to wait gets what there is.
         if !at_wires && (wait.is_a_look() || self.has_come(index, &wait, &awaited)) {
-            return self.stir(index, &notification);
+            return self.pass_and_stir(index, &notification);
         }
+        self.hear_request(index, &wait);
+        self.lie_in_wait(index, notification, wait, awaited);
+        Ok(())
+    }
+
+    /// A thread waits until something comes.
+    pub(super) fn lie_in_wait(
+        &mut self,
+        index: usize,
+        notification: Notification,
+        wait: Wait,
+        awaited: Awaited,
+    ) {
+        let at_wires = !self.wires_of(self.threads[index].process, &wait).is_empty();
         self.lie_down_until_alarm(index, libc::CLOCK_MONOTONIC, wait.timeout(), false);
         let nap = &mut self.threads[index].nap;
         nap.timed = wait.timeout().is_some() || nap.is_alarm;
@@ -138,10 +159,9 @@ impl Arena<'_> {
         } else {
             self.rest(index, &wait);
         }
-        self.threads[index].nap.asked_at = Some(self.stirs);
+        self.threads[index].nap.asked_at = Some(self.stirs_for(index));
         self.threads[index].state =
             State::AtGate(Pending { notification, call: Call::Wait(wait), half: None, awaited });
-        Ok(())
     }
 
     pub(super) fn pass(

@@ -221,7 +221,7 @@ impl Arena<'_> {
         let mode = if alone && waited { Mode::Acquire } else { Mode::Read };
         footprint.extend(ready.into_iter().map(|object| access(object, mode)));
         if came || wait.is_a_look() {
-            self.stirs += 1;
+            self.stir(self.threads[index].process);
             return Ok(Effect::answer(footprint, Answer::Continue));
         }
         let over = self.end_wait(index, &Call::Wait(wait.clone()))?;
