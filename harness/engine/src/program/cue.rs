@@ -61,6 +61,17 @@ impl Cue {
         self.stdin.store(i64::from(stdin).cast_unsigned(), Ordering::SeqCst);
     }
 
+    /// There is none any more.
+    pub(super) fn forget_request(&self) {
+        self.length.store(0, Ordering::SeqCst);
+    }
+
+    /// The length of the request, if there is one.
+    #[cfg(test)]
+    pub(super) fn request_length(&self) -> u64 {
+        self.length.load(Ordering::SeqCst)
+    }
+
     /// How far the agent's part was played for it when it is to go on. What it asks next comes after that.
     pub fn played_for(&self) -> PlayedFor {
         let done = self.done.load(Ordering::SeqCst);
@@ -68,7 +79,7 @@ impl Cue {
     }
 
     /// The same, once: from now on the agent plays itself.
-    pub(super) fn take_over(&self) -> PlayedFor {
+    pub fn take_over(&self) -> PlayedFor {
         let played = self.played_for();
         self.done.store(0, Ordering::SeqCst);
         self.asked.store(0, Ordering::SeqCst);

@@ -14,7 +14,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
@@ -190,6 +190,11 @@ impl Process {
         }
     }
 
+    /// The end of its standard input, unless that is closed.
+    pub fn stdin(&self) -> Option<BorrowedFd<'_>> {
+        self.stdin.as_ref().map(AsFd::as_fd)
+    }
+
     /// Writes `request` and waits until a whole line of at most `limit` bytes is in `output`;
     /// returns its length without the newline. `sent` counts the bytes that were handed over.
     pub fn exchange(
@@ -200,7 +205,6 @@ impl Process {
         allowed: Duration,
     ) -> Result<usize, Interruption> {
         let slot = Arc::clone(&self.slot);
-        slot.cue().note_request(request, self.stdin.as_ref().map(AsFd::as_fd));
         let mut deadline = Deadline::after(allowed, &slot);
         let mut scanned = 0;
         loop {

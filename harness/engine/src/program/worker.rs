@@ -140,6 +140,7 @@ impl WorkerClient {
             self.next_id += 1;
             write_operation(&mut self.request, id, operation, &self.settings.path, argument);
             let mut sent = if asked { self.request.len() } else { 0 };
+            self.slot.cue().note_request(&self.request, worker.process.stdin());
             match worker.process.exchange(&self.request, &mut sent, self.settings.line_limit, allowed) {
                 Ok(length) => {
                     let answer = self.parse(operation, id, length)?;
@@ -194,6 +195,8 @@ impl WorkerClient {
         if let Some(message) = self.slot.defunct() {
             return Err(StrategyError::failed(message));
         }
+        // What it is greeted with is no request of an operation.
+        self.slot.cue().forget_request();
         let title = &self.settings.title;
         let directory = &self.settings.directory;
         let started = Process::start(&self.command, directory, true, self.settings.verbose, &self.slot);
@@ -409,7 +412,8 @@ impl Client for WorkerClient {
     fn retarget(&mut self, context: &ClientContext) -> bool {
         let same = context.client == self.settings.client
             && (context.format, context.object) == (self.settings.format, self.settings.object)
-            && !self.holding;
+            && !self.holding
+            && self.worker.as_ref().is_none_or(|worker| worker.process.output.is_empty());
         // What is asked is the same each time, to the letter.
         self.next_id = 1;
         same && self.settings.move_to(context).is_ok()

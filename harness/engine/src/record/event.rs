@@ -171,6 +171,11 @@ fn push_list(stamps: &[Stamp], words: &mut Vec<u64>) -> u64 {
     }
 }
 
+/// The phase of an event with this tag.
+pub fn phase_of(tag: u64) -> Phase {
+    Phase::ALL[(tag >> PHASE & 3) as usize]
+}
+
 /// Reads what [`encode`] spelt.
 ///
 /// # Errors
@@ -180,7 +185,7 @@ pub(super) fn decode(tag: u64, words: &[u64]) -> Result<RawEvent, String> {
     let mut next = |what: &str| words.next().ok_or_else(|| format!("the record ends before its {what}"));
     let time_ns = next("time")?;
     let intended_ns = if tag >> INTENDED & 1 == 1 { Some(next("intended time")?) } else { None };
-    let phase = Phase::ALL[(tag >> PHASE & 3) as usize];
+    let phase = phase_of(tag);
     let operation = name(Operation::ALL, tag >> OPERATION & 7, "operation")?;
     let flag = tag >> FLAG & 1 == 1;
     let payload = match tag >> KIND & 15 {

@@ -21,6 +21,6 @@ mod stamps;
 pub use assemble::{AssembleError, Death, Start, assemble};
 pub use clock::{Clock, now_ns};
 pub use drain::{Drain, DrainError};
-pub use event::{LONGEST_TEXT, RawEvent, RawPayload};
+pub use event::{LONGEST_TEXT, RawEvent, RawPayload, phase_of};
 pub use memory::{SharedMemory, SharedRing, ring_at};
 pub use recorder::{OPERATION_WORDS, Recorder};

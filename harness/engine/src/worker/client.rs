@@ -223,6 +223,10 @@ impl Player<'_> {
             let operation = nth(role, count);
             self.perform(operation, None, role.hold);
         }
+        if let Some(slot) = &self.slot {
+            // Whatever became of it, it is over.
+            slot.cue().take_over();
+        }
     }
 
     /// An operation was done in this client's place.

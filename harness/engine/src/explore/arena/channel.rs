@@ -75,7 +75,8 @@ impl Arena<'_> {
         come || self.signals && Told::of_thread(thread.tid).due(None) != 0
     }
 
-    /// How much has stirred that may have brought what a thread waits for. An agent waits for its own program.
+    /// How much has stirred that may have brought what a thread waits for. An agent waits for its own program, or for a
+    /// signal, which may come from anybody.
     pub(super) fn stirs_for(&self, index: usize) -> u64 {
         let process = &self.processes[self.threads[index].process];
         match process.is_root() && !self.signals && self.drives(process.client) {

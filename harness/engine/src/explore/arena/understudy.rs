@@ -22,6 +22,7 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 use tearproof_core::claim::Hazard;
+use tearproof_core::history::Phase;
 use tearproof_core::object::Object;
 
 use super::copies::Awaited;
@@ -29,7 +30,7 @@ use super::thread::{Pending, State};
 use super::{Arena, ArenaError};
 use crate::explore::gate::{Answer, Notification, Wait};
 use crate::program::PlayedFor;
-use crate::record::Clock;
+use crate::record::{Clock, phase_of};
 use crate::worker::PartKind;
 
 /// Requests and answers that are longer are the agent's business. A pipe takes so much as a whole, or nothing.
@@ -81,7 +82,7 @@ impl Record {
 }
 
 /// Where an agent waits for answers.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Desk {
     wait: Wait,
     stdin: i32,
@@ -123,7 +124,8 @@ impl Understudy {
             else {
                 continue;
             };
-            if is_muddled || turn > self.turns.len() {
+            // Where nobody knows what became of it, the worker is not what it was.
+            if is_muddled || turn > self.turns.len() || phase_of(end.0) == Phase::Info {
                 continue;
             }
             let (invocation, end) = (Record::new(invocation.clone()), Record::new(end.clone()));
@@ -209,8 +211,10 @@ impl Arena<'_> {
             .thread(self.processes[client].first_line)
             .operations()
             .store(turn as u32 + 1, Ordering::SeqCst);
-        self.record_for(client, |known| Some(&known.turns.get(turn)?.invocation));
+        self.record_for(client, |own| Some(&own.turns.get(turn)?.invocation));
         self.understudies[client].plays = Some(turn);
+        // As if it had come to the gate.
+        self.processes[client].in_a_row = (self.threads[index].tid, 1);
         self.stir(client);
         self.lie_in_wait(index, *notification, wait, awaited);
         true
@@ -239,21 +243,16 @@ impl Arena<'_> {
             return Err(ArenaError::Confused("nobody plays for an agent that waits".to_owned()));
         };
         let heard = self.hear(client, desk)?;
-        let is_known = |answer: &Vec<u8>| understudy.turns[turn].ends.contains_key(answer);
-        match heard {
-            Some((answer, _)) if is_known(&answer) => {
-                self.record_for(client, |known| known.turns[turn].ends.get(&answer));
-            }
-            Some((answer, stdout)) => {
-                put_back(&stdout, &answer)?;
-                let request = understudy.turns[turn].request.clone();
-                let heard = Heard { turn, request, answer: Some(answer), is_muddled: false };
-                self.understudies[client].heard.push(heard);
-                return self.call_agent(index, notification, PlayedFor { done: turn as u64, asked: true });
-            }
-            None => {
-                return self.call_agent(index, notification, PlayedFor { done: turn as u64, asked: true });
-            }
+        let is_known = |(answer, _): &(Vec<u8>, _)| understudy.turns[turn].ends.contains_key(answer);
+        if let Some((answer, _)) = heard.as_ref().filter(|heard| is_known(heard)) {
+            self.record_for(client, |own| own.turns[turn].ends.get(answer));
+        } else {
+            let request = understudy.turns[turn].request.clone();
+            let is_muddled = heard.is_none();
+            let answer =
+                heard.map(|(answer, stdout)| put_back(&stdout, &answer).map(|()| answer)).transpose()?;
+            self.understudies[client].heard.push(Heard { turn, request, answer, is_muddled });
+            return self.call_agent(index, notification, PlayedFor { done: turn as u64, asked: true });
         }
         let PartKind::Client(role) = self.specification.processes[client].kind else {
             return Err(ArenaError::Confused("only clients have parts".to_owned()));
@@ -263,6 +262,7 @@ impl Arena<'_> {
         if next == all {
             self.understudies[client].plays = None;
             self.threads[index].state = State::Parked(*notification);
+            self.processes[client].in_a_row = (self.threads[index].tid, 1);
             return Ok(());
         }
         if self.ask_for(index, notification, next) {
@@ -316,12 +316,18 @@ impl Arena<'_> {
     pub(super) fn recall(&mut self, index: usize) -> Result<(), ArenaError> {
         let client = self.client_index(index);
         let Some(turn) = self.understudies[client].plays else { return Ok(()) };
+        let nap = &self.threads[index].nap;
+        let (until_ns, shows_ns, count) = (nap.until_ns, nap.shows_ns, nap.count);
         let state = std::mem::replace(&mut self.threads[index].state, State::Running);
         let State::AtGate(Pending { notification, .. }) = state else {
             return Err(ArenaError::Confused("who is played for waits".to_owned()));
         };
         self.call_agent(index, &notification, PlayedFor { done: turn as u64, asked: true })?;
-        self.settle(client)
+        self.settle(client)?;
+        // It has waited since it asked.
+        let nap = &mut self.threads[index].nap;
+        (nap.until_ns, nap.shows_ns, nap.count) = (until_ns, shows_ns, count);
+        Ok(())
     }
 
     /// An agent waits for an answer: what has it asked?
@@ -332,8 +338,11 @@ impl Arena<'_> {
         }
         let line = self.control.thread(self.processes[client].first_line);
         let Some(turn) = (line.operations().load(Ordering::SeqCst) as usize).checked_sub(1) else { return };
-        if let Some(heard) = self.understudies[client].heard.iter_mut().find(|heard| heard.turn == turn) {
+        let understudy = &mut self.understudies[client];
+        if let Some(heard) = understudy.heard.iter_mut().find(|heard| heard.turn == turn) {
+            // It may have another worker by now.
             heard.is_muddled = true;
+            understudy.desk = None;
             return;
         }
         let cue = self.control.process(client).cue().load(Ordering::SeqCst);
@@ -345,12 +354,21 @@ impl Arena<'_> {
         let [address, length, stdin] =
             [0, 8, 16].map(|at| u64::from_ne_bytes(words[at..at + 8].try_into().expect("eight bytes")));
         let mut request = vec![0; length.min(LONGEST as u64) as usize];
-        if length > LONGEST as u64 || memory.read(address, &mut request).is_err() {
+        let asks =
+            length > 0 && length <= LONGEST as u64 && matches!(wait, Wait::Events { timeout: Some(_), .. });
+        if !asks || memory.read(address, &mut request).is_err() || !self.can_put_back(client, wait) {
             return;
         }
         let understudy = &mut self.understudies[client];
         understudy.desk = Some(Desk { wait: wait.clone(), stdin: stdin as i32 });
         understudy.heard.push(Heard { turn, request, answer: None, is_muddled: false });
+    }
+
+    /// Whether what a worker has answered can be put back where it was.
+    fn can_put_back(&self, client: usize, wait: &Wait) -> bool {
+        let Wait::Events { sources, .. } = wait else { return false };
+        let stdout = sources.first().and_then(|(fd, _)| self.processes[client].copy_of(*fd));
+        stdout.is_some_and(|stdout| other_end(&stdout).is_ok())
     }
 
     /// An agent is let go on from its wait: what is it answered?
@@ -391,7 +409,12 @@ impl Arena<'_> {
 
 /// Puts an answer back into the pipe that it was taken out of, while nobody else is at work.
 fn put_back(stdout: &OwnedFd, answer: &[u8]) -> Result<(), ArenaError> {
-    let path = format!("/proc/thread-self/fd/{}", stdout.as_raw_fd());
-    let put = File::options().write(true).open(path).and_then(|mut pipe| pipe.write_all(answer));
+    let put = other_end(stdout).and_then(|mut pipe| pipe.write_all(answer));
     put.map_err(ArenaError::environment("putting an answer back"))
+}
+
+/// The end of a pipe at which one writes.
+fn other_end(stdout: &OwnedFd) -> std::io::Result<File> {
+    // Each thread that explores has descriptors of its own.
+    File::options().write(true).open(format!("/proc/thread-self/fd/{}", stdout.as_raw_fd()))
 }

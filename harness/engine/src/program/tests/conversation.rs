@@ -239,3 +239,26 @@ fn a_worker_moves_on_to_the_next_execution_under_its_own_number() {
     assert_eq!(slot.pid(), pid);
     assert!(!client.retarget(&ClientContext { client: 4, ..next.context() }));
 }
+
+#[test]
+fn what_a_worker_is_greeted_with_is_no_request() {
+    if !python_is_here() {
+        return;
+    }
+    let world = World::register();
+    let (mut client, slot) = world.open(
+        r#"
+if os.path.exists("again"):
+    sys.exit(4)
+def on(request):
+    open("again", "w").close()
+    os._exit(3)
+serve(on)
+"#,
+    );
+    assert_eq!(slot.cue().request_length(), 0);
+    client.write(b"{}").expect_err("it ends in the middle");
+    assert!(slot.cue().request_length() > 0);
+    client.read(&mut Vec::new()).expect_err("another one is greeted, and ends");
+    assert_eq!(slot.cue().request_length(), 0);
+}
