@@ -9,7 +9,7 @@ use super::ledger::Ledger;
 use super::reach::Reach;
 use super::search::pct::{Sampled, Shape};
 use super::search::schedule::replay as rerun;
-use super::search::{Continue, End, Limits, Trace, dpor, pct, preemption};
+use super::search::{Continue, End, Limits, Territory, Trace, dpor, pct, preemption};
 use super::stand::Stand;
 use crate::stress::Surroundings;
 
@@ -122,13 +122,14 @@ impl Stand<'_, '_> {
             }
             reach.ended(&end);
         }
+        let mut territory = Territory::default();
         for bound in bounds {
             let Some(deadline) = deadlines.bounded else { break };
             if reach.is_settled() {
                 break;
             }
             let limits = Limits { executions: explore.executions, deadline: Some(deadline) };
-            let searched = preemption::search(&mut self.arena, bound, limits, &mut observe)?;
+            let searched = preemption::search(&mut self.arena, bound, &mut territory, limits, &mut observe)?;
             round.remembers = remember(&self.arena, &searched.end);
             if round.remembers {
                 return Ok(reach);

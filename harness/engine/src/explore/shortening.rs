@@ -21,7 +21,7 @@ use super::fates::{self, Fates};
 use super::ledger::{Found, Ledger};
 use super::round::BOUND_MAX;
 use super::scale::Cast;
-use super::search::{Continue, End, Limits, dpor, preemption};
+use super::search::{Continue, End, Limits, Territory, dpor, preemption};
 use super::source_line::add_source_lines;
 use super::stand::Stand;
 use super::system::ThreadId;
@@ -168,13 +168,14 @@ impl Stand<'_, '_> {
     ) -> Result<Vec<Option<Short>>, ArenaError> {
         let mut short = vec![None; all.len()];
         let bench = &self.bench;
+        let mut territory = Territory::default();
         for bound in 0..=BOUND_MAX {
             let is_open =
                 |short: &[Option<Short>], index: usize| short[index].is_none() && bound <= all[index].most;
             if !(0..all.len()).any(|index| is_open(&short, index)) {
                 break;
             }
-            preemption::search(&mut self.arena, bound, limits, |arena, trace| {
+            preemption::search(&mut self.arena, bound, &mut territory, limits, |arena, trace| {
                 let mut recount = bench.recount(arena)?;
                 let mut findings = Findings::new();
                 bench.findings(&mut recount, trace, |_| false, &mut findings, surroundings)?;

@@ -5,7 +5,7 @@
 
 use smallvec::SmallVec;
 
-use super::access::{Footprint, Potential};
+use super::access::{Access, Footprint, Mode, Object, Potential};
 
 /// A thread, numbered so that it has the same number in every execution in which it exists. Numbers
 /// are small and may have gaps.
@@ -58,6 +58,34 @@ pub struct Waiting {
     pub potential: SmallVec<[Potential; 4]>,
 }
 
+/// A thread that is asleep, or will be, and is woken by a change of what it has looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sleeper {
+    /// Who.
+    pub thread: ThreadId,
+    /// By which whoever wakes it comes before its waking up.
+    pub nap: Object,
+    /// What it has looked at.
+    pub seen: Vec<Access>,
+    /// Who has woken it already. It has not gone on yet.
+    pub woken_by: Threads,
+}
+
+impl Sleeper {
+    /// What a step of a thread touches besides, if it wakes this one. The first who does makes the waking up possible;
+    /// it is ordered with those that come after.
+    pub fn woken(&self, by: ThreadId, footprint: &[Access]) -> Option<Access> {
+        // What may change places with its own look is none of its business.
+        let saw = |access: &Access| {
+            let is_it = |seen: &Access| seen.object == access.object && seen.mode.conflicts(access.mode);
+            access.mode.changes() && self.seen.iter().any(is_it)
+        };
+        let is_new = by != self.thread && !self.woken_by.contains(&by);
+        let mode = if self.woken_by.is_empty() { Mode::Release } else { Mode::Read };
+        (is_new && footprint.iter().any(saw)).then_some(Access { object: self.nap, mode })
+    }
+}
+
 /// Something whose interleavings can be searched.
 pub trait System {
     /// What can go wrong. Ends the search.
@@ -80,4 +108,11 @@ pub trait System {
 
     /// The threads that wait for what somebody else has; when the execution is complete, for ever.
     fn waiting(&self) -> Vec<Waiting>;
+
+    /// The threads that are asleep, or will be, and could be woken by then. What a step touches, and what comes of it, depends on what
+    /// happened before it and on these alone, unless it yields or comes after others.
+    fn sleepers(&self) -> Vec<Sleeper>;
+
+    /// Who is suspended now, if anybody can be: what a step touches may depend on that, too.
+    fn suspended(&self) -> Threads;
 }

@@ -234,6 +234,11 @@ fn locks_files_and_names_in_small_programs() {
         "x2 u2|d1 s2 d1 s2 d1 s2",
         "d9 n0|d1 e0 d1 e0 d1 e0 d1 e0 d1 e0",
         "d9 x2 u2|d1 s2 d1 s2 d1 s2|d2 s2 d2 s2 d2 s2",
+        // What changes between a look and a nap, and changes that change places.
+        "x2|d1 e2 e1 d1 e2",
+        "x2 u2|d1 e2 e1 d1 e2|e1",
+        "x2|d1 x3 d1 u3 d1 e2",
+        "x2 n0|d1 x3 d1 u3 d1 e2",
     ] {
         let (raw, reduced, classes) = compare(script, Hazard::Concurrency, 20_000).expect("few");
         println!("  {script}: {raw} raw executions, {classes} classes, {reduced} run");
@@ -430,6 +435,11 @@ fn generated_programs_that_sleep_are_killed_and_are_suspended_come_to_the_same_o
     let calls = ["x2", "u2", "s2", "e2", "p0", "r0", "F0", "S0", "T0", "U0", "d1", "d2", "D3", "D5"];
     for (hazard, raw_max) in [(Hazard::Concurrency, RAW_MAX), (Hazard::Kill, 400), (Hazard::Pause, 500)] {
         generated(hazard, &calls, 30, raw_max);
+    }
+    // Whoever polls has looked and rested before, and does something else between a look and the next rest.
+    let polls = ["x2", "u2", "e2", "s2", "e1", "d1", "x3", "u3", "D3"];
+    for (hazard, raw_max) in [(Hazard::Concurrency, RAW_MAX), (Hazard::Kill, 400), (Hazard::Pause, 500)] {
+        generated_after(["e2", "d1 e2"], hazard, &polls, 30, raw_max);
     }
 }
 

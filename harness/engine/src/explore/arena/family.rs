@@ -159,12 +159,14 @@ impl Arena<'_> {
             && let Some(starter) = self.starter_of(process)
         {
             let Thread { id, steps, nap, .. } = &self.threads[starter];
-            let Nap { count: naps, operation, left, after_changes, .. } = *nap;
+            let Nap { count: naps, ended, operation, left, after_changes, .. } = *nap;
+            let (of, woken_by) = (nap.of.unwrap_or(*id), nap.woken_by.clone());
             let begins_after_change = nap.changed.remain(*id, *steps);
             let seen = nap.seen.clone();
             let nap = &mut self.threads[index].nap;
             (nap.count, nap.operation, nap.left, nap.after_changes) = (naps, operation, left, after_changes);
             (nap.begins_after_change, nap.seen) = (begins_after_change, seen);
+            (nap.of, nap.ended, nap.woken_by) = (Some(of), ended, woken_by);
             if let Some(origin) = &mut self.processes[process].origin {
                 origin.naps = naps;
             }
@@ -196,6 +198,8 @@ impl Arena<'_> {
             let lay_down = child.count > origin.naps;
             if lay_down {
                 nap.changed.begin(*steps);
+                nap.ended = nap.ended.max(child.ended);
+                nap.woken_by = child.woken_by;
             }
             if lay_down && (nap.count == 0 || child.operation > nap.operation) {
                 (nap.count, nap.operation, nap.left) = (child.count, child.operation, child.left);

@@ -254,6 +254,11 @@ impl Arena<'_> {
         self.fates.iter().any(|fate| fate.victim == process && fate.progress == Progress::Under)
     }
 
+    /// The fates of those who are suspended now.
+    pub(super) fn suspended_now(&self) -> impl Iterator<Item = ThreadId> {
+        self.fates.iter().filter(|fate| fate.progress == Progress::Under).map(Fate::thread)
+    }
+
     /// Whether a thread's standing still could be a pause.
     pub(super) fn can_be_paused(&self, process: usize) -> bool {
         self.fates.iter().any(|fate| fate.victim == process && fate.is_ahead(FateKind::Pause))

@@ -5,7 +5,8 @@
 //! something; after that only when something that the thread has looked at since its last nap has changed, since a
 //! round of polling that finds everything as it was before would only be repeated; and whenever nobody else can go
 //! on, the earliest first. So a client that polls for ever does not make the search endless, and one that waits for
-//! its time-out gets it at once. A longer nap ends in the last way alone: whoever could have gone on while it lasted,
+//! its time-out gets it at once. What changes after the look and before the thread lies down counts as well: the steps
+//! in between may change places with the change. A longer nap ends in the last way alone: whoever could have gone on while it lasted,
 //! another thread of the same client as well, would have been suspended.
 //!
 //! Who has polled for some time, found everything as it was and left it so (a draft that is removed again
@@ -15,7 +16,7 @@
 
 use std::sync::atomic::Ordering;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::alarm::Limit;
 use super::copies::Awaited;
@@ -26,7 +27,7 @@ use super::tree::{Inode, digest};
 use super::{Arena, Pending, State};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
 use crate::explore::gate::Call;
-use crate::explore::system::ThreadId;
+use crate::explore::system::{Sleeper, ThreadId};
 
 /// Naps of one operation that may end at any time.
 const FREE_NAPS: u32 = 1;
@@ -58,6 +59,10 @@ pub(super) struct Nap {
     pub(super) shows_ns: u64,
     /// Naps so far.
     pub(super) count: u32,
+    /// Of these are over.
+    pub(super) ended: u32,
+    /// Whose naps they are, if the thread naps for the one that has started its process.
+    pub(super) of: Option<ThreadId>,
     /// Free naps that are left in this operation.
     pub(super) left: u32,
     /// How many there were after changes.
@@ -67,7 +72,7 @@ pub(super) struct Nap {
     /// The operation that they are counted for.
     pub(super) operation: u32,
     /// What the thread has touched since its last nap.
-    pub(super) seen: Vec<Object>,
+    pub(super) seen: Vec<Access>,
     /// Something of that has changed since; or, at a futex, somebody woke it.
     pub(super) woken: bool,
     /// Who has changed something of what it had looked at.
@@ -180,9 +185,17 @@ impl Nap {
         self.until_ns.saturating_sub(self.clock_ns)
     }
 
+    /// The nap is over; what was looked at before matters to the next one no more.
+    pub(super) fn is_over(&mut self) {
+        self.seen.clear();
+        self.woken_by.clear();
+        self.ended += 1;
+    }
+
     /// The object by which whoever wakes a thread comes before its waking up.
     pub(super) fn object(&self, thread: u16) -> Object {
-        Object { kind: ObjectKind::Channel, key: digest(&("nap", thread, self.count)) }
+        let thread = self.of.map_or(thread, |of| of.0);
+        Object { kind: ObjectKind::Channel, key: digest(&("nap", thread, self.ended)) }
     }
 }
 
@@ -193,10 +206,7 @@ impl Arena<'_> {
         let client = self.client_index(index);
         self.read_dial(client);
         let shown_ns = self.processes[client].shown_ns;
-        // What a driven program does belongs to the operation of who drives it.
-        let line = self.processes[client].line_of(self.threads[index].id);
-        let line = line.or_else(|| self.drives(client).then_some(self.processes[client].first_line));
-        let operation = line.map_or(0, |line| self.control.thread(line).operations().load(Ordering::SeqCst));
+        let operation = self.operation_of(index);
         let Thread { id, steps, nap, .. } = &mut self.threads[index];
         let (id, steps) = (*id, *steps);
         nap.stirs = nap.changed.remain(id, steps);
@@ -212,7 +222,6 @@ impl Arena<'_> {
         nap.shows_ns = if absolute { 0 } else { shown_ns.saturating_add(nanoseconds).min(LATEST_NS) };
         nap.count += 1;
         (nap.woken, nap.rests, nap.is_alarm) = (false, false, false);
-        nap.woken_by.clear();
         if nap.count == 1 || nap.operation != operation {
             nap.operation = operation;
             nap.left = FREE_NAPS;
@@ -265,7 +274,7 @@ impl Arena<'_> {
         } else {
             nap.left = nap.left.saturating_sub(1);
         }
-        nap.seen.clear();
+        nap.is_over();
         self.advance(index, until_ns);
         (footprint, potential)
     }
@@ -398,44 +407,78 @@ impl Arena<'_> {
         others.filter(matters).map(|fate| fate.victim).collect()
     }
 
-    /// Notes what a thread has touched, and who was waiting for such a change.
-    pub(super) fn wake_whom_it_concerns(&mut self, index: usize, footprint: &mut Footprint) {
-        let mut woke: SmallVec<[Access; 2]> = smallvec![];
+    /// The operation that a thread's naps are counted for. What a driven program does belongs to the operation of who
+    /// drives it.
+    fn operation_of(&self, index: usize) -> u32 {
+        let client = self.client_index(index);
+        let line = self.processes[client].line_of(self.threads[index].id);
+        let line = line.or_else(|| self.drives(client).then_some(self.processes[client].first_line));
+        line.map_or(0, |line| self.control.thread(line).operations().load(Ordering::SeqCst))
+    }
+
+    /// A thread whose next nap, or the one under way, lasts for as long as nothing changes that it has looked at.
+    /// Whether it lies already makes no difference: its steps until then may change places with the change.
+    fn sleeper(&self, index: usize) -> Option<Sleeper> {
+        let Thread { id, process, state, nap, .. } = &self.threads[index];
+        let is_long = || nap.length_ns() > nap.jitter_ns;
+        if !matches!(state, State::AtGate(_) | State::Running) {
+            return None;
+        }
+        let is_asleep = self.threads[index].naps();
+        if nap.count == 0 || nap.left > 0 || is_asleep && is_long() {
+            return None;
+        }
+        if !is_asleep && (nap.ended == 0 || nap.operation != self.operation_of(index)) {
+            return None;
+        }
+        // Which thread of a process looks, and which one waits, is its own affair.
+        let looked = |by: &&Thread| by.id == *id || nap.rests && by.process == *process;
+        let seen = self.threads.iter().filter(looked).flat_map(|by| by.nap.seen.iter().copied()).collect();
+        let woken_by = nap.woken_by.iter().map(|&by| self.threads[by].id).collect();
+        Some(Sleeper { thread: *id, nap: nap.object(id.0), seen, woken_by })
+    }
+
+    /// A thread has lain down: what has changed since it looked wakes it at once.
+    pub(super) fn wake_if_changed(&mut self, index: usize) {
+        let wakes = self.sleeper(index).is_some();
+        let nap = &mut self.threads[index].nap;
+        if !wakes {
+            nap.woken_by.clear();
+        }
+        nap.woken = !nap.woken_by.is_empty();
+    }
+
+    /// Everybody who is asleep like that, or will be.
+    pub(super) fn asleep(&self) -> Vec<Sleeper> {
+        (0..self.threads.len()).filter_map(|index| self.sleeper(index)).collect()
+    }
+
+    /// Notes what a thread has touched, and who waits for such a change, or will. Returns what the step touches for
+    /// that.
+    pub(super) fn wake_whom_it_concerns(&mut self, index: usize, footprint: &Footprint) -> Footprint {
+        let by = self.threads[index].id;
+        let mut woke = Footprint::new();
         for other in 0..self.threads.len() {
-            let thread = &self.threads[other];
-            let State::AtGate(Pending { call, .. }) = &thread.state else { continue };
-            let asleep = match call {
-                Call::Sleep { .. } => true,
-                Call::Wait(_) => thread.nap.rests,
-                _ => false,
-            };
-            let is_long = thread.nap.length_ns() > thread.nap.jitter_ns;
-            if other == index || !asleep || thread.nap.left > 0 || is_long {
+            let Some(access) = self.sleeper(other).and_then(|sleeper| sleeper.woken(by, footprint)) else {
                 continue;
+            };
+            if !woke.contains(&access) {
+                woke.push(access);
             }
-            // Which thread of a process looks, and which one waits, is its own affair.
-            let looked =
-                |by: &&Thread| by.id == thread.id || thread.nap.rests && by.process == thread.process;
-            let saw =
-                |object: &Object| self.threads.iter().filter(looked).any(|by| by.nap.seen.contains(object));
-            let changed = footprint.iter().any(|access| access.mode.changes() && saw(&access.object));
-            if changed && !thread.nap.woken_by.contains(&index) {
-                // The first one makes the waking up possible; it is ordered with those that come after.
-                let mode = if thread.nap.woken { Mode::Read } else { Mode::Release };
-                woke.push(Access { object: thread.nap.object(thread.id.0), mode });
-                self.threads[other].nap.woken = true;
-                self.threads[other].nap.woken_by.push(index);
-            }
+            let sleeps = self.threads[other].naps();
+            let nap = &mut self.threads[other].nap;
+            nap.woken_by.push(index);
+            nap.woken |= sleeps;
         }
         self.threads[index].nap.changed.note(footprint);
         let processes = if self.has_fates() { self.processes.len() } else { 0 };
         let nap = &mut self.threads[index].nap;
         for access in footprint.iter() {
             let is_pause = (0..processes).any(|process| access.object == pause_of(process));
-            if !is_pause && !nap.seen.contains(&access.object) {
-                nap.seen.push(access.object);
+            if !is_pause && !nap.seen.contains(access) {
+                nap.seen.push(*access);
             }
         }
-        footprint.extend(woke);
+        woke
     }
 }

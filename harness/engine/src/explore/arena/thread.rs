@@ -64,6 +64,17 @@ pub(super) struct Thread {
     pub(super) nap: nap::Nap,
 }
 
+impl Thread {
+    /// Whether it is in a nap that a change of what it has looked at may end.
+    pub(super) fn naps(&self) -> bool {
+        match self.state {
+            State::AtGate(Pending { call: Call::Sleep { .. }, .. }) => true,
+            State::AtGate(Pending { call: Call::Wait(_), .. }) => self.nap.rests,
+            _ => false,
+        }
+    }
+}
+
 impl Arena<'_> {
     pub(super) fn slot(&self, id: ThreadId) -> usize {
         self.threads.iter().position(|thread| thread.id == id).expect("only threads that exist are named")

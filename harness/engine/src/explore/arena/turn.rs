@@ -14,7 +14,7 @@ use super::tree::digest;
 use super::{Arena, ArenaError, STEPS_MAX, nap};
 use crate::explore::access::{Access, Footprint, Mode, Object};
 use crate::explore::gate::{Answer, Call, Notification};
-use crate::explore::system::{Step, System, ThreadId, Threads, Waiting};
+use crate::explore::system::{Sleeper, Step, System, ThreadId, Threads, Waiting};
 use crate::worker::PartKind;
 
 impl System for Arena<'_> {
@@ -145,7 +145,7 @@ impl System for Arena<'_> {
         if !follows.is_empty() && self.has_fates() {
             footprint.push(Access { object: STILLNESS, mode: Mode::Read });
         }
-        self.wake_whom_it_concerns(index, &mut footprint);
+        let woke = self.wake_whom_it_concerns(index, &footprint);
         footprint.extend(beside.into_iter().map(sees_life));
         let mut returned = None;
         let mut part = if rings || dies { CUT_SHORT } else { u8::from(second) * 2 };
@@ -194,7 +194,9 @@ impl System for Arena<'_> {
         }
         footprint.extend(std::mem::take(&mut self.released));
         // A worker that was used before may have begun threads that a new one begins now.
+        // Nor is it its own affair whom it wakes.
         let signature = digest(&(id.0, kind, part, returned, &footprint[..]));
+        footprint.extend(woke);
         self.add_causes(cause, &mut footprint);
         self.note_visibility(client, &footprint, recorded, talks);
         let thread = &mut self.threads[index];
@@ -207,6 +209,14 @@ impl System for Arena<'_> {
             |index: &usize| matches!(self.threads[*index].state, State::AtGate(_)) && !self.can_go(*index);
         let threads = (0..self.threads.len()).filter(waits).map(|index| self.waits_for(index));
         threads.chain(self.kills_waiting()).chain(self.late_and_waiting()).chain(self.silenced()).collect()
+    }
+
+    fn sleepers(&self) -> Vec<Sleeper> {
+        self.asleep()
+    }
+
+    fn suspended(&self) -> Threads {
+        self.suspended_now().collect()
     }
 }
 
@@ -228,8 +238,9 @@ impl Arena<'_> {
         let released = std::mem::take(&mut self.released);
         let mut footprint = self.with_life(client, self.with_memory(client, released));
         self.pass_time(index, &footprint);
-        self.wake_whom_it_concerns(index, &mut footprint);
+        let woke = self.wake_whom_it_concerns(index, &footprint);
         let signature = digest(&("end", id.0, &footprint[..]));
+        footprint.extend(woke);
         self.add_causes(cause, &mut footprint);
         self.note(id, 0, call, None);
         self.threads[index].steps += 1;

@@ -98,6 +98,9 @@ impl Desk {
     }
 }
 
+/// What a worker has answered, and the end of the pipe that it was taken out of.
+type Answered = (Vec<u8>, Rc<OwnedFd>);
+
 /// What an agent was heard to ask in one of its operations.
 #[derive(Debug)]
 struct Heard {
@@ -243,7 +246,7 @@ impl Arena<'_> {
             return Err(ArenaError::Confused("nobody plays for an agent that waits".to_owned()));
         };
         let heard = self.hear(client, desk)?;
-        let is_known = |(answer, _): &(Vec<u8>, _)| understudy.turns[turn].ends.contains_key(answer);
+        let is_known = |(answer, _): &Answered| understudy.turns[turn].ends.contains_key(answer);
         if let Some((answer, _)) = heard.as_ref().filter(|heard| is_known(heard)) {
             self.record_for(client, |own| own.turns[turn].ends.get(answer));
         } else {
@@ -272,7 +275,7 @@ impl Arena<'_> {
     }
 
     /// What a worker has answered, if that is one line and nothing else has come; it is taken out of the pipe.
-    fn hear(&self, client: usize, desk: &Desk) -> Result<Option<(Vec<u8>, Rc<OwnedFd>)>, ArenaError> {
+    fn hear(&self, client: usize, desk: &Desk) -> Result<Option<Answered>, ArenaError> {
         let (Wait::Events { sources, .. }, Some(stdout)) = (&desk.wait, desk.stdout()) else {
             return Ok(None);
         };

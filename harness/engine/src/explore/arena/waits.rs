@@ -31,6 +31,7 @@ impl Arena<'_> {
             Call::Sleep { nanoseconds, absolute, clock } => {
                 self.lie_down_until_alarm(index, clock, Some(nanoseconds), absolute);
                 self.threads[index].state = State::AtGate(Pending::new(notification, call));
+                self.wake_if_changed(index);
                 Ok(())
             }
             Call::Clock { clock, buffer } => {
@@ -162,6 +163,9 @@ impl Arena<'_> {
         self.threads[index].nap.asked_at = Some(self.stirs_for(index));
         self.threads[index].state =
             State::AtGate(Pending { notification, call: Call::Wait(wait), half: None, awaited });
+        if self.threads[index].nap.rests {
+            self.wake_if_changed(index);
+        }
     }
 
     pub(super) fn pass(

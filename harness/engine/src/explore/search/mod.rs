@@ -10,12 +10,14 @@ pub mod pct;
 pub mod preemption;
 mod reversal;
 pub mod schedule;
+mod territory;
 pub mod trace;
 mod wakeup;
 
 use std::time::Instant;
 
 use super::system::ThreadId;
+pub use territory::Territory;
 pub use trace::Trace;
 
 /// Whether the search is to go on after an execution.

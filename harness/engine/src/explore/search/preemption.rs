@@ -5,16 +5,17 @@
 //! of itself. Sleep sets and the like would lose executions here, since the one that stands for others may
 //! take more preemptions than they do (Coons, Musuvathi & McKinley, OOPSLA 2013). But two prefixes of one class
 //! lead to the same state, so what follows the second one is not run again, unless it could go further with
-//! the preemptions that it has left (happens-before caching; Musuvathi & Qadeer, MSR-TR-2007-12). Mostly that is
-//! known beforehand: a step that was seen after the same past is going to be the same (`Foresight`).
+//! the preemptions that it has left (happens-before caching; Musuvathi & Qadeer, MSR-TR-2007-12). And where the search
+//! knows what is going to be (`territory`), it goes alone: the system is brought to where it stands only for what
+//! nobody has seen, and for executions that are shown.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-use super::super::access::{Footprint, ObjectKind};
-use super::super::system::{Step, System, ThreadId};
+use super::super::system::{System, ThreadId};
+use super::territory::{Beside, Known, Territory, View};
 use super::trace::Trace;
 use super::{Continue, Divergence, End, Limits, Searched};
 
@@ -31,9 +32,7 @@ struct Point {
     spent: u32,
     /// That of the prefix.
     class: u64,
-    /// A digest of who can go on, in whatever order they are listed.
-    enabled: u64,
-    signature: Option<u64>,
+    beside: Beside,
 }
 
 impl Point {
@@ -46,14 +45,22 @@ impl Point {
         self.choices.first().copied().filter(|_| self.costs)
     }
 
+    fn choice(&self) -> ThreadId {
+        self.choices[self.taken]
+    }
+
+    /// The step of the choice, if it is known. The trace leads to this point.
+    fn step<'t>(&self, trace: &Trace, territory: &'t Territory) -> Option<&'t Rc<Known>> {
+        territory.step(self.class, trace, &self.beside, self.choice())
+    }
+
     /// Moves on to the first choice, from the one that is taken on, that is within the bound and may lead to something
     /// new. The trace leads to this point. Returns whether there is one.
-    fn settle(&mut self, bound: u32, trace: &Trace, seen: &Seen, foresight: &Foresight) -> bool {
+    fn settle(&mut self, bound: u32, trace: &Trace, seen: &Seen, territory: &Territory) -> bool {
         while self.taken < self.choices.len() && self.cost(self.taken) <= bound {
-            let thread = self.choices[self.taken];
-            let class = foresight.digest_of(trace, thread).map(|digest| self.class.wrapping_add(digest));
+            let class = self.step(trace, territory).map(|known| self.class.wrapping_add(known.digest));
             // Whether the thread can go on then is not known, but it was the same then.
-            let is_known = |class| seen.covers(class, Some(thread), self.cost(self.taken));
+            let is_known = |class| seen.covers(class, Some(self.choice()), self.cost(self.taken));
             if !class.is_some_and(is_known) {
                 return true;
             }
@@ -74,8 +81,6 @@ struct Visit {
     favourite: Option<ThreadId>,
     /// Preemptions until then.
     spent: u32,
-    /// A digest of who could go on.
-    enabled: u64,
 }
 
 impl Seen {
@@ -88,62 +93,106 @@ impl Seen {
         self.0.get(&class).is_some_and(|visits| visits.iter().any(covers))
     }
 
-    /// Whether the state is another one than it was after another prefix of the class.
-    fn contradicts(&self, point: &Point) -> bool {
-        let visits = self.0.get(&point.class);
-        visits.is_some_and(|visits| visits.iter().any(|visit| visit.enabled != point.enabled))
-    }
-
     fn insert(&mut self, point: &Point) {
         if self.0.len() < SEEN_MAX {
-            let Point { spent, enabled, .. } = *point;
-            let visit = Visit { favourite: point.favourite(), spent, enabled };
+            let visit = Visit { favourite: point.favourite(), spent: point.spent };
             self.0.entry(point.class).or_default().push(visit);
         }
     }
 }
 
-/// What steps came to, by thread and its step before: with the same past a step is the same.
+/// Where a search stands, and whether the system stands there as well.
 #[derive(Default)]
-struct Foresight(HashMap<(ThreadId, u64), Vec<Foreseen>>);
-
-struct Foreseen {
-    footprint: Footprint,
-    /// The sum of the digests of what happened before it.
-    past: u64,
-    digest: u64,
+struct Walk {
+    trace: Trace,
+    is_there: bool,
+    /// Who can go on, where the system stands.
+    enabled: Vec<ThreadId>,
 }
 
-impl Foresight {
-    /// Takes note of the last step of a trace. What a step does that gives way, or that is taken because others
-    /// cannot go on, depends on more than what it touches; so does the end of a pause.
-    fn learn(&mut self, trace: &Trace) {
-        let Some(last) = trace.len().checked_sub(1) else { return };
-        let Step { thread, footprint, yields, follows, .. } = &trace.events()[last].step;
-        let kills = || footprint.iter().any(|access| access.object.kind == ObjectKind::Liveness);
-        if *yields || !follows.is_empty() || (thread.is_reluctant() && !kills()) {
-            return;
+/// Why a walk ends before its time.
+enum Stray<E> {
+    Diverged(Divergence),
+    Failed(E),
+}
+
+impl<E> From<E> for Stray<E> {
+    fn from(error: E) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Walk {
+    /// Brings the system to where the search stands.
+    fn go_there<S: System>(&mut self, system: &mut S) -> Result<(), Stray<S::Error>> {
+        if self.is_there {
+            return Ok(());
         }
-        let before = trace.previous_of(last).map_or(0, |previous| trace.digest(previous));
-        let is_full = self.0.len() >= SEEN_MAX / 4;
-        let known = self.0.entry((*thread, before)).or_default();
-        let digest = trace.digest(last);
-        let past = trace.sum_up_to(last).wrapping_sub(digest);
-        if known.iter().all(|known| known.past != past) && !is_full {
-            known.push(Foreseen { footprint: footprint.clone(), past, digest });
+        system.begin()?;
+        for (after, event) in self.trace.events().iter().enumerate() {
+            let thread = event.step.thread;
+            system.enabled(&mut self.enabled)?;
+            if !self.enabled.contains(&thread) {
+                return Err(Stray::Diverged(Divergence { after, thread, disabled: true }));
+            }
+            if system.step(thread)?.signature != event.step.signature {
+                return Err(Stray::Diverged(Divergence { after, thread, disabled: false }));
+            }
+        }
+        system.enabled(&mut self.enabled)?;
+        self.is_there = true;
+        Ok(())
+    }
+
+    /// What it is like here.
+    fn look<S: System>(
+        &mut self,
+        system: &mut S,
+        class: u64,
+        before: &Beside,
+        territory: &mut Territory,
+    ) -> Result<View, Stray<S::Error>> {
+        let known = territory.view(class).cloned();
+        match known {
+            Some(view) if !self.is_there => Ok(view),
+            // It is another one than it was after another prefix of the class.
+            Some(view) if view.enabled[..] != self.enabled[..] => {
+                let thread = self.trace.last_thread().unwrap_or(ThreadId(0));
+                Err(Stray::Diverged(Divergence { after: self.trace.len(), thread, disabled: true }))
+            }
+            Some(view) => Ok(view),
+            None => {
+                self.go_there(system)?;
+                Ok(territory.see(class, &self.enabled, system.sleepers(), system.suspended(), before))
+            }
         }
     }
 
-    /// The digest of the next step of a thread, if it is known. Once somebody has given way, a change may wake him or
-    /// not: who is asleep is no part of the past of whoever changes something.
-    fn digest_of(&self, trace: &Trace, thread: ThreadId) -> Option<u64> {
-        if trace.events().iter().any(|event| event.step.yields) {
-            return None;
+    /// Takes the step that a point has chosen.
+    fn take<S: System>(
+        &mut self,
+        system: &mut S,
+        point: &Point,
+        territory: &mut Territory,
+    ) -> Result<(), Stray<S::Error>> {
+        let thread = point.choice();
+        let known = point.step(&self.trace, territory).cloned();
+        if !self.is_there
+            && let Some(known) = known
+        {
+            self.trace.push(known.step.clone());
+            return Ok(());
         }
-        let before = trace.last_of(thread).map_or(0, |last| trace.digest(last));
-        let known = self.0.get(&(thread, before))?;
-        let fits = |known: &&Foreseen| trace.sum_before(thread, &known.footprint) == known.past;
-        known.iter().find(fits).map(|known| known.digest)
+        self.go_there(system)?;
+        let after = self.trace.len();
+        let step = system.step(thread)?;
+        if known.is_some_and(|known| known.step.signature != step.signature) {
+            return Err(Stray::Diverged(Divergence { after, thread, disabled: false }));
+        }
+        self.trace.push(step);
+        territory.learn(point.class, &self.trace, &point.beside);
+        system.enabled(&mut self.enabled)?;
+        Ok(())
     }
 }
 
@@ -155,98 +204,95 @@ impl Foresight {
 pub fn search<S: System>(
     system: &mut S,
     bound: u32,
+    territory: &mut Territory,
     limits: Limits,
     mut observe: impl FnMut(&mut S, &Trace) -> Result<Continue, S::Error>,
 ) -> Result<Searched, S::Error> {
-    let mut points: Vec<Point> = Vec::new();
-    let mut trace = Trace::default();
     let mut searched = Searched { executions: 0, redundant: 0, infeasible: 0, end: End::Exhausted };
-    let mut enabled = Vec::new();
-    let (mut seen, mut foresight) = (Seen::default(), Foresight::default());
+    match go(system, bound, territory, limits, &mut searched, &mut observe) {
+        Ok(()) => Ok(searched),
+        Err(Stray::Diverged(divergence)) => Ok(Searched { end: End::Diverged(divergence), ..searched }),
+        Err(Stray::Failed(error)) => Err(error),
+    }
+}
+
+fn go<S: System>(
+    system: &mut S,
+    bound: u32,
+    territory: &mut Territory,
+    limits: Limits,
+    searched: &mut Searched,
+    observe: &mut impl FnMut(&mut S, &Trace) -> Result<Continue, S::Error>,
+) -> Result<(), Stray<S::Error>> {
+    let mut points: Vec<Point> = Vec::new();
+    let mut seen = Seen::default();
+    let mut walk = Walk::default();
     loop {
-        system.begin()?;
-        trace.clear();
         // Whether nobody has come to where it is.
         let is_new = loop {
-            system.enabled(&mut enabled)?;
-            let depth = trace.len();
-            if depth == points.len() {
-                let mut point = point(&enabled, &trace, points.last());
-                if seen.contradicts(&point) {
-                    let thread = trace.last_thread().unwrap_or(ThreadId(0));
-                    searched.end = End::Diverged(Divergence { after: depth, thread, disabled: true });
-                    return Ok(searched);
-                }
+            if walk.trace.len() == points.len() {
+                let class = class_of(&points, &walk.trace);
+                let nobody = Beside::default();
+                let before = points.last().map_or(&nobody, |point| &point.beside);
+                let view = walk.look(system, class, before, territory)?;
+                let is_end = view.enabled.is_empty();
+                let mut point = point(class, view, &walk.trace, points.last());
                 let is_new = !seen.covers(point.class, point.favourite(), point.spent);
                 if is_new {
                     seen.insert(&point);
                 }
-                if enabled.is_empty() || !is_new {
+                if is_end || !is_new {
                     break is_new;
                 }
-                if !point.settle(bound, &trace, &seen, &foresight) {
+                if !point.settle(bound, &walk.trace, &seen, territory) {
                     break false;
                 }
                 points.push(point);
             }
-            let point = &mut points[depth];
-            let thread = point.choices[point.taken];
-            if !enabled.contains(&thread) {
-                searched.end = End::Diverged(Divergence { after: depth, thread, disabled: true });
-                return Ok(searched);
-            }
-            let step = system.step(thread)?;
-            if point.signature.is_some_and(|signature| signature != step.signature) {
-                searched.end = End::Diverged(Divergence { after: depth, thread, disabled: false });
-                return Ok(searched);
-            }
-            trace.push(step);
-            if point.signature.replace(trace.events()[depth].step.signature).is_none() {
-                foresight.learn(&trace);
-            }
+            walk.take(system, &points[walk.trace.len()], territory)?;
         };
         let spent = points.last().map_or(0, |point| point.cost(point.taken));
         if is_new && spent == bound {
+            walk.go_there(system)?;
             searched.executions += 1;
-            if observe(system, &trace)? == Continue::Stop {
+            if observe(system, &walk.trace)? == Continue::Stop {
                 searched.end = End::Stopped;
-                return Ok(searched);
+                return Ok(());
             }
-        } else {
+        } else if walk.is_there {
             searched.redundant += 1;
         }
+        walk.is_there = false;
         while let Some(mut point) = points.pop() {
-            trace.truncate(points.len());
-            point.signature = None;
+            walk.trace.truncate(points.len());
             point.taken += 1;
-            if point.settle(bound, &trace, &seen, &foresight) {
+            if point.settle(bound, &walk.trace, &seen, territory) {
                 points.push(point);
                 break;
             }
         }
         if points.is_empty() {
-            return Ok(searched);
+            return Ok(());
         }
         if let Some(end) = limits.reached(searched.executions + searched.redundant) {
             searched.end = end;
-            return Ok(searched);
+            return Ok(());
         }
     }
 }
 
-fn point(enabled: &[ThreadId], trace: &Trace, before: Option<&Point>) -> Point {
-    let spent = before.map_or(0, |before| before.cost(before.taken));
-    let last = trace.events().last();
-    let class = match (before, trace.len().checked_sub(1)) {
+/// That of the prefix which leads to a point after these.
+fn class_of(points: &[Point], trace: &Trace) -> u64 {
+    match (points.last(), trace.len().checked_sub(1)) {
         (Some(before), Some(last)) => before.class.wrapping_add(trace.digest(last)),
         _ => 0,
-    };
-    // In ascending order, as they come.
-    let enabled_digest = {
-        let mut hasher = DefaultHasher::new();
-        enabled.hash(&mut hasher);
-        hasher.finish()
-    };
+    }
+}
+
+fn point(class: u64, view: View, trace: &Trace, before: Option<&Point>) -> Point {
+    let View { enabled, beside } = view;
+    let spent = before.map_or(0, |before| before.cost(before.taken));
+    let last = trace.events().last();
     let goes_on = last.map(|event| event.step.thread).filter(|thread| enabled.contains(thread));
     let yielded = last.is_some_and(|event| event.step.yields);
     let mut choices = enabled.to_vec();
@@ -258,13 +304,5 @@ fn point(enabled: &[ThreadId], trace: &Trace, before: Option<&Point>) -> Point {
             choices.insert(0, thread);
         }
     }
-    Point {
-        choices,
-        taken: 0,
-        costs: goes_on.is_some() && !yielded,
-        spent,
-        class,
-        enabled: enabled_digest,
-        signature: None,
-    }
+    Point { choices, taken: 0, costs: goes_on.is_some() && !yielded, spent, class, beside }
 }

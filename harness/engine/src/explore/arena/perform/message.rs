@@ -240,7 +240,7 @@ impl Arena<'_> {
             }
             let nap = &mut self.threads[index].nap;
             nap.left = nap.left.saturating_sub(1);
-            nap.seen.clear();
+            nap.is_over();
             self.advance(index, until_ns);
         }
         let answer = Effect::answer(footprint, Answer::Errno(libc::EAGAIN));

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::super::super::system::System;
-use super::super::{Continue, End, Limits, Trace, brute, preemption, schedule};
-use super::random::{everything, locking, mortals, programs, resting};
+use super::super::{Continue, End, Limits, Territory, Trace, brute, preemption, schedule};
+use super::random::{everything, locking, mortals, napping, programs, resting};
 use super::toy::{Op, Outcome, Program, Toy};
 
-fn searched(programs: &[Program], bound: u32) -> (u64, BTreeMap<u64, Outcome>) {
+fn searched(programs: &[Program], bound: u32, territory: &mut Territory) -> (u64, BTreeMap<u64, Outcome>) {
     let mut classes = BTreeMap::new();
     let mut toy = Toy::new(programs.to_vec());
-    let Ok(searched) = preemption::search(&mut toy, bound, Limits::NONE, |toy, trace| {
+    let Ok(searched) = preemption::search(&mut toy, bound, territory, Limits::NONE, |toy, trace| {
         classes.insert(trace.class(), toy.outcome());
         Ok(Continue::Yes)
     });
@@ -51,9 +51,9 @@ fn by_force(programs: &[Program]) -> BTreeMap<u64, (u32, Outcome)> {
 /// Every bound shows the classes that take as many preemptions, and none that takes more.
 fn compare(programs: &[Program]) -> Result<(), TestCaseError> {
     let all = by_force(programs);
-    let mut shown = BTreeSet::new();
+    let (mut shown, mut territory) = (BTreeSet::new(), Territory::default());
     for bound in 0..15 {
-        let (executions, classes) = searched(programs, bound);
+        let (executions, classes) = searched(programs, bound, &mut territory);
         prop_assert!(executions as usize <= all.len(), "{executions} of {} classes", all.len());
         for (class, outcome) in classes {
             prop_assert!(all.get(&class).is_some_and(|(least, known)| *least <= bound && *known == outcome));
@@ -68,7 +68,8 @@ fn compare(programs: &[Program]) -> Result<(), TestCaseError> {
 
 #[test]
 fn classes_are_counted_by_their_preemptions() {
-    let count = |bound| searched(&[vec![Op::Store(0); 2], vec![Op::Store(0); 2]], bound).0;
+    let programs = [vec![Op::Store(0); 2], vec![Op::Store(0); 2]];
+    let count = |bound| searched(&programs, bound, &mut Territory::default()).0;
     // aabb bbaa | abba baab | abab baba: none, one, two.
     assert_eq!([count(0), count(1), count(2), count(3)], [2, 2, 2, 0]);
 }
@@ -86,14 +87,17 @@ fn what_follows_equal_states_is_run_once() {
         count
     };
     let runs = |bound| {
-        let Ok(searched) =
-            preemption::search(&mut Toy::new(programs.clone()), bound, Limits::NONE, |_, _| {
-                Ok(Continue::Yes)
-            });
+        let Ok(searched) = preemption::search(
+            &mut Toy::new(programs.clone()),
+            bound,
+            &mut Territory::default(),
+            Limits::NONE,
+            |_, _| Ok(Continue::Yes),
+        );
         searched.executions + searched.redundant
     };
     assert_eq!([schedules(0), schedules(1), schedules(2)], [6, 42, 192]);
-    assert_eq!([runs(0), runs(1), runs(2)], [6, 24, 36]);
+    assert_eq!([runs(0), runs(1), runs(2)], [6, 13, 17]);
 }
 
 proptest! {
@@ -104,6 +108,11 @@ proptest! {
 
     #[test]
     fn also_where_threads_rest(programs in programs(resting())) {
+        compare(&programs)?;
+    }
+
+    #[test]
+    fn also_where_threads_nap(programs in programs(napping())) {
         compare(&programs)?;
     }
 

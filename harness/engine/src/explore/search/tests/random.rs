@@ -120,6 +120,11 @@ fn families() -> impl Strategy<Value = Vec<Program>> {
     )
 }
 
+/// Programs that nap now and then, until somebody changes what they have looked at.
+pub fn napping() -> BoxedStrategy<Op> {
+    prop_oneof![3 => everything(), 2 => Just(Op::Nap)].boxed()
+}
+
 /// Programs that rest now and then.
 pub fn resting() -> BoxedStrategy<Op> {
     prop_oneof![3 => everything(), 1 => Just(Op::Rest)].boxed()
@@ -188,6 +193,11 @@ proptest! {
 
     #[test]
     fn who_goes_on_only_when_nobody_else_can_loses_nothing(programs in programs(resting())) {
+        agree(programs)?;
+    }
+
+    #[test]
+    fn who_is_woken_by_what_changes_loses_nothing(programs in programs(napping())) {
         agree(programs)?;
     }
 

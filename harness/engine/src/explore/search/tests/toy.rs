@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use smallvec::SmallVec;
 
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
-use crate::explore::system::{Step, System, ThreadId, Threads, Waiting};
+use crate::explore::system::{Sleeper, Step, System, ThreadId, Threads, Waiting};
 
 /// One step of a toy thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub enum Op {
     BearIfNew(u8, u8),
     /// Goes on only when nobody else can but those who rest as well; who last read the least goes first.
     Rest,
+    /// Goes on when somebody has changed what it has touched since it last went on from such a nap; or as who rests.
+    Nap,
     /// Kills a thread, unless it has finished: the only step of its thread, which keeps nobody from resting.
     Kill(u8),
 }
@@ -71,6 +73,10 @@ struct Thread {
     born: bool,
     read: SmallVec<[u32; 8]>,
     killed: bool,
+    /// What it has touched since its last nap, who has changed some of that while it napped, and how often it has.
+    seen: Vec<Access>,
+    woken_by: Threads,
+    naps: u8,
     /// Who it was killed in front of: those who rest until later, or everybody who rests.
     stood: Option<(u32, usize)>,
 }
@@ -169,7 +175,25 @@ impl Toy {
     /// When a thread has rested, and who it is: the least goes first.
     fn rests_until(&self, thread: usize) -> Option<(u32, usize)> {
         let until = self.state.threads[thread].read.last().copied().unwrap_or(0);
-        (self.next(thread) == Some(Op::Rest)).then_some((until, thread))
+        self.lies_down(thread).then_some((until, thread))
+    }
+
+    /// Whether it waits for nobody to be able to go on.
+    fn lies_down(&self, thread: usize) -> bool {
+        match self.next(thread) {
+            Some(Op::Rest) => true,
+            Some(Op::Nap) => self.state.threads[thread].woken_by.is_empty(),
+            _ => false,
+        }
+    }
+
+    fn nap_of(&self, thread: usize) -> Object {
+        let Access { object, .. } = access(
+            ObjectKind::Channel,
+            100 + thread as u8 * 10 + self.state.threads[thread].naps,
+            Mode::Read,
+        );
+        object
     }
 
     /// Who goes on when nobody else can.
@@ -193,6 +217,7 @@ impl Toy {
         };
         match self.next(thread) {
             None | Some(Op::Rest) => false,
+            Some(Op::Nap) => !self.state.threads[thread].woken_by.is_empty(),
             Some(Op::Lock(lock)) => free(lock),
             Some(Op::LockThrough(pointer)) => free(self.state.pointers[usize::from(pointer)]),
             Some(Op::Truncate(key)) => self.state.variables[usize::from(key)] == 0 || free(key),
@@ -219,7 +244,9 @@ impl System for Toy {
             thread.at = 0;
             thread.born = !self.is_borne(index);
             thread.read.clear();
-            (thread.killed, thread.stood) = (false, None);
+            thread.seen.clear();
+            thread.woken_by.clear();
+            (thread.killed, thread.stood, thread.naps) = (false, None, 0);
         }
         self.state = State { threads, ..State::new(0, |_| true) };
         Ok(())
@@ -249,7 +276,9 @@ impl System for Toy {
         if self.is_mortal(thread) {
             footprint.push(access(ObjectKind::Liveness, id.0 as u8, Mode::Read));
         }
-        let follows = if op == Op::Rest { self.follows(thread) } else { Threads::new() };
+        let rises = self.lies_down(thread);
+        let follows = if rises { self.follows(thread) } else { Threads::new() };
+        let (sleepers, nap) = (self.sleepers(), self.nap_of(thread));
         if let Op::Kill(victim) = op {
             footprint.push(access(ObjectKind::Liveness, victim, Mode::Write));
             self.kill(victim.into(), &mut footprint);
@@ -377,10 +406,11 @@ impl System for Toy {
                 footprint.push(access(Birth, child, Mode::Release));
                 state.threads[usize::from(child)].born = true;
             }
-            Op::Rest if self.untruth != Some(Untruth::HidesStillness) => {
+            Op::Nap if !rises => footprint.push(Access { object: nap, mode: Mode::Acquire }),
+            Op::Rest | Op::Nap if self.untruth != Some(Untruth::HidesStillness) => {
                 footprint.push(access(ObjectKind::Channel, STILLNESS, Mode::Read));
             }
-            Op::Rest | Op::Kill(_) => {}
+            Op::Rest | Op::Nap | Op::Kill(_) => {}
             Op::BearIfNew(key, child) => {
                 potential.push(Potential::Certain(access(Birth, child, Mode::Release)));
                 let new = state.variables[usize::from(key)] == 0;
@@ -395,12 +425,44 @@ impl System for Toy {
         let known = &mut state.threads[thread];
         known.read.extend(read);
         known.at += 1;
+        if op == Op::Nap {
+            known.seen.clear();
+            known.woken_by.clear();
+            known.naps += 1;
+        }
+        known.seen.extend(footprint.iter().copied());
+        if !matches!(op, Op::Kill(_)) {
+            for sleeper in sleepers {
+                if let Some(wakes) = sleeper.woken(id, &footprint) {
+                    footprint.push(wakes);
+                    state.threads[usize::from(sleeper.thread.0)].woken_by.push(id);
+                }
+            }
+        }
         let mut signature = u64::from(stamp) << 32 | u64::from(read.unwrap_or(0));
         if self.untruth == Some(Untruth::Diverges) && self.begun.is_multiple_of(3) {
             signature += 1;
         }
-        let yields = matches!(op, Op::Poll(_));
+        let yields = matches!(op, Op::Poll(_) | Op::Nap);
         Ok(Step { thread: id, footprint, potential, signature, yields, follows })
+    }
+
+    fn sleepers(&self) -> Vec<Sleeper> {
+        // Whoever will nap: what has changed by then wakes it as well.
+        let will_nap = |&thread: &usize| {
+            let Thread { at, born, killed, .. } = self.state.threads[thread];
+            born && !killed && self.programs[thread][at..].contains(&Op::Nap)
+        };
+        let naps = (0..self.programs.len()).filter(will_nap);
+        naps.map(|thread| {
+            let Thread { seen, woken_by, .. } = self.state.threads[thread].clone();
+            Sleeper { thread: ThreadId(thread as u16), nap: self.nap_of(thread), seen, woken_by }
+        })
+        .collect()
+    }
+
+    fn suspended(&self) -> Threads {
+        Threads::new()
     }
 
     fn waiting(&self) -> Vec<Waiting> {
@@ -408,7 +470,7 @@ impl System for Toy {
             return Vec::new();
         }
         let waits =
-            |&thread: &usize| self.next(thread).is_some_and(|next| next != Op::Rest) && !self.may_go(thread);
+            |&thread: &usize| self.next(thread).is_some() && !self.lies_down(thread) && !self.may_go(thread);
         let silenced = self.silenced();
         (0..self.programs.len())
             .filter(waits)
