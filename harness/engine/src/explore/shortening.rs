@@ -175,19 +175,25 @@ impl Stand<'_, '_> {
             if !(0..all.len()).any(|index| is_open(&short, index)) {
                 break;
             }
-            preemption::search(&mut self.arena, bound, &mut territory, limits, |arena, trace| {
-                let mut recount = bench.recount(arena)?;
-                let mut findings = Findings::new();
-                bench.findings(&mut recount, trace, |_| false, &mut findings, surroundings)?;
-                for (index, sought) in all.iter().enumerate() {
-                    let kind = sought.found.anomaly.kind;
-                    if is_open(&short, index) && anomalies(&findings).any(|anomaly| anomaly.kind == kind) {
-                        short[index] = Some((bound, trace.schedule()));
+            let searched =
+                preemption::search(&mut self.arena, bound, &mut territory, limits, |arena, trace| {
+                    let mut recount = bench.recount(arena)?;
+                    let mut findings = Findings::new();
+                    bench.findings(&mut recount, trace, |_| false, &mut findings, surroundings)?;
+                    for (index, sought) in all.iter().enumerate() {
+                        let kind = sought.found.anomaly.kind;
+                        if is_open(&short, index) && anomalies(&findings).any(|anomaly| anomaly.kind == kind)
+                        {
+                            short[index] = Some((bound, trace.schedule()));
+                        }
                     }
-                }
-                let open = (0..all.len()).any(|index| is_open(&short, index));
-                Ok::<_, ArenaError>(if open { Continue::Yes } else { Continue::Stop })
-            })?;
+                    let open = (0..all.len()).any(|index| is_open(&short, index));
+                    Ok::<_, ArenaError>(if open { Continue::Yes } else { Continue::Stop })
+                })?;
+            if let End::Diverged(_) = searched.end {
+                // What is known is not so.
+                territory = Territory::default();
+            }
         }
         Ok(short)
     }

@@ -69,6 +69,8 @@ pub struct Sleeper {
     pub seen: Vec<Access>,
     /// Who has woken it already. It has not gone on yet.
     pub woken_by: Threads,
+    /// Whose steps cannot change places with its own until it lies down: what they change does not count before.
+    pub kin: Threads,
 }
 
 impl Sleeper {
@@ -80,7 +82,7 @@ impl Sleeper {
             let is_it = |seen: &Access| seen.object == access.object && seen.mode.conflicts(access.mode);
             access.mode.changes() && self.seen.iter().any(is_it)
         };
-        let is_new = by != self.thread && !self.woken_by.contains(&by);
+        let is_new = by != self.thread && !self.woken_by.contains(&by) && !self.kin.contains(&by);
         let mode = if self.woken_by.is_empty() { Mode::Release } else { Mode::Read };
         (is_new && footprint.iter().any(saw)).then_some(Access { object: self.nap, mode })
     }

@@ -5,8 +5,8 @@
 //! something; after that only when something that the thread has looked at since its last nap has changed, since a
 //! round of polling that finds everything as it was before would only be repeated; and whenever nobody else can go
 //! on, the earliest first. So a client that polls for ever does not make the search endless, and one that waits for
-//! its time-out gets it at once. What changes after the look and before the thread lies down counts as well: the steps
-//! in between may change places with the change. A longer nap ends in the last way alone: whoever could have gone on while it lasted,
+//! its time-out gets it at once. What others change after the look and before the thread lies down counts as well, in
+//! built-in strategies: the steps in between may change places with the change. A longer nap ends in the last way alone: whoever could have gone on while it lasted,
 //! another thread of the same client as well, would have been suspended.
 //!
 //! Who has polled for some time, found everything as it was and left it so (a draft that is removed again
@@ -428,14 +428,18 @@ impl Arena<'_> {
         if nap.count == 0 || nap.left > 0 || is_asleep && is_long() {
             return None;
         }
-        if !is_asleep && (nap.ended == 0 || nap.operation != self.operation_of(index)) {
+        let client = self.processes[*process].client;
+        let is_driven = self.drives(client);
+        if !is_asleep && (is_driven || nap.ended == 0 || nap.operation != self.operation_of(index)) {
             return None;
         }
-        // Which thread of a process looks, and which one waits, is its own affair.
-        let looked = |by: &&Thread| by.id == *id || nap.rests && by.process == *process;
+        let kin =
+            self.threads_of(client).filter(|_| !is_asleep).map(|index| self.threads[index].id).collect();
+        // Which thread of a program looks, and which one waits, is its own affair.
+        let looked = |by: &&Thread| by.id == *id || is_driven && nap.rests && by.process == *process;
         let seen = self.threads.iter().filter(looked).flat_map(|by| by.nap.seen.iter().copied()).collect();
         let woken_by = nap.woken_by.iter().map(|&by| self.threads[by].id).collect();
-        Some(Sleeper { thread: *id, nap: nap.object(id.0), seen, woken_by })
+        Some(Sleeper { thread: *id, nap: nap.object(id.0), seen, woken_by, kin })
     }
 
     /// A thread has lain down: what has changed since it looked wakes it at once.
@@ -453,17 +457,18 @@ impl Arena<'_> {
         (0..self.threads.len()).filter_map(|index| self.sleeper(index)).collect()
     }
 
-    /// Notes what a thread has touched, and who waits for such a change, or will. Returns what the step touches for
-    /// that.
-    pub(super) fn wake_whom_it_concerns(&mut self, index: usize, footprint: &Footprint) -> Footprint {
+    /// Notes what a thread has touched, and who waits for such a change, or will. Returns what the step touches besides
+    /// for those whom it makes no difference whether they lie down before or after it.
+    pub(super) fn wake_whom_it_concerns(&mut self, index: usize, footprint: &mut Footprint) -> Footprint {
         let by = self.threads[index].id;
-        let mut woke = Footprint::new();
+        let (mut woke, mut asleep) = (Footprint::new(), Footprint::new());
         for other in 0..self.threads.len() {
             let Some(access) = self.sleeper(other).and_then(|sleeper| sleeper.woken(by, footprint)) else {
                 continue;
             };
-            if !woke.contains(&access) {
-                woke.push(access);
+            let told = if self.drives(self.client_index(other)) { &mut asleep } else { &mut woke };
+            if !told.contains(&access) {
+                told.push(access);
             }
             let sleeps = self.threads[other].naps();
             let nap = &mut self.threads[other].nap;
@@ -479,6 +484,7 @@ impl Arena<'_> {
                 nap.seen.push(*access);
             }
         }
+        footprint.extend(asleep);
         woke
     }
 }

@@ -14,9 +14,9 @@ use super::super::system::{Sleeper, Step, ThreadId, Threads};
 use super::trace::Trace;
 
 /// States that are remembered at most. To others the system goes as often as the search does.
-const STATES_MAX: usize = 300_000;
+const STATES_MAX: usize = 100_000;
 /// Steps that are foreseen at most.
-const FORESEEN_MAX: usize = 300_000;
+const FORESEEN_MAX: usize = 200_000;
 
 /// What a state is like.
 #[derive(Clone, Debug)]
@@ -118,7 +118,11 @@ impl Territory {
 
 /// What steps came to, by thread and its step before: with the same past a step is the same.
 #[derive(Default)]
-struct Foresight(HashMap<(ThreadId, u64), Vec<Foreseen>>);
+struct Foresight {
+    steps: HashMap<(ThreadId, u64), Vec<Foreseen>>,
+    /// How many there are in all.
+    count: usize,
+}
 
 struct Foreseen {
     known: Rc<Known>,
@@ -143,8 +147,10 @@ impl Foresight {
             return None;
         }
         let before = trace.previous_of(last).map_or(0, |previous| trace.digest(previous));
-        let is_full = self.0.len() >= FORESEEN_MAX;
-        let all = self.0.entry((*thread, before)).or_default();
+        if self.count == FORESEEN_MAX {
+            return None;
+        }
+        let all = self.steps.entry((*thread, before)).or_default();
         let digest = trace.digest(last);
         let past = trace.sum_up_to(last).wrapping_sub(digest);
         let (wakes, suspended) = (beside.woken(*thread, footprint), &beside.suspended);
@@ -156,9 +162,8 @@ impl Foresight {
             return Some(Rc::clone(&same.known));
         }
         let known = Rc::new(Known { step: step.clone(), digest });
-        if !is_full {
-            all.push(Foreseen { known: Rc::clone(&known), wakes, suspended: suspended.clone(), past });
-        }
+        all.push(Foreseen { known: Rc::clone(&known), wakes, suspended: suspended.clone(), past });
+        self.count += 1;
         Some(known)
     }
 
@@ -172,6 +177,6 @@ impl Foresight {
                 && beside.woken(thread, footprint) == seen.wakes
                 && trace.sum_before(thread, footprint) == seen.past
         };
-        self.0.get(&(thread, before))?.iter().find(fits).map(|seen| &seen.known)
+        self.steps.get(&(thread, before))?.iter().find(fits).map(|seen| &seen.known)
     }
 }

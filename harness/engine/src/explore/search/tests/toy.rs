@@ -456,7 +456,13 @@ impl System for Toy {
         let naps = (0..self.programs.len()).filter(will_nap);
         naps.map(|thread| {
             let Thread { seen, woken_by, .. } = self.state.threads[thread].clone();
-            Sleeper { thread: ThreadId(thread as u16), nap: self.nap_of(thread), seen, woken_by }
+            Sleeper {
+                thread: ThreadId(thread as u16),
+                nap: self.nap_of(thread),
+                seen,
+                woken_by,
+                kin: Threads::new(),
+            }
         })
         .collect()
     }
