@@ -111,8 +111,8 @@ pub trait System {
     /// The threads that wait for what somebody else has; when the execution is complete, for ever.
     fn waiting(&self) -> Vec<Waiting>;
 
-    /// The threads that are asleep, or will be, and could be woken by then. What a step touches, and what comes of it, depends on what
-    /// happened before it and on these alone, unless it yields or comes after others.
+    /// The threads that are asleep, or will be, and could be woken by then. What a step touches, and what comes of it,
+    /// depends on what happened before it, on these and on who is suspended, unless it yields or comes after others.
     fn sleepers(&self) -> Vec<Sleeper>;
 
     /// Who is suspended now, if anybody can be: what a step touches may depend on that, too.

@@ -13,6 +13,9 @@
 //! leaves nothing) oversleeps: by half of that time, at most [`LATE_NS`], and not past the end of anybody's
 //! sleep but that of others who merely poll. A client that waits for a dead holder then looks some twenty
 //! times before its patience is over, not hundreds.
+//!
+//! Not covered: what changes after the last look of a program and before it lies down, where it takes another step in
+//! between. Such a nap ends when nobody else can go on.
 
 use std::sync::atomic::Ordering;
 
@@ -417,7 +420,8 @@ impl Arena<'_> {
     }
 
     /// A thread whose next nap, or the one under way, lasts for as long as nothing changes that it has looked at.
-    /// Whether it lies already makes no difference: its steps until then may change places with the change.
+    /// Whether it lies already makes no difference in built-in strategies: its steps until then may change places with
+    /// the change.
     fn sleeper(&self, index: usize) -> Option<Sleeper> {
         let Thread { id, process, state, nap, .. } = &self.threads[index];
         let is_long = || nap.length_ns() > nap.jitter_ns;
@@ -429,6 +433,7 @@ impl Arena<'_> {
             return None;
         }
         let client = self.processes[*process].client;
+        // A program's family shares memory and pipes: each of its looks would wake the next nap.
         let is_driven = self.drives(client);
         if !is_asleep && (is_driven || nap.ended == 0 || nap.operation != self.operation_of(index)) {
             return None;

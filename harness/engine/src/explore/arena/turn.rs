@@ -193,8 +193,8 @@ impl System for Arena<'_> {
             }
         }
         footprint.extend(std::mem::take(&mut self.released));
-        // A worker that was used before may have begun threads that a new one begins now.
-        // Nor is it its own affair whom it wakes.
+        // A worker that was used before may have begun threads that a new one begins now: what it lets go on is added
+        // later. So is whom it wakes, which does not depend on whether that one lies already.
         let signature = digest(&(id.0, kind, part, returned, &footprint[..]));
         footprint.extend(woke);
         self.add_causes(cause, &mut footprint);
