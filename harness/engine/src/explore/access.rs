@@ -108,9 +108,10 @@ impl Mode {
     /// Whether an access in the mode `later` was impossible just before one in this mode: the lock
     /// was still held.
     const fn blocks(self, later: Self) -> bool {
-        use Mode::{Acquire, AcquireShared, Hold, Release, ReleaseShared};
+        use Mode::{Acquire, AcquireShared, Hold, Release, ReleaseShared, Update};
         match later {
-            Acquire => matches!(self, Release | ReleaseShared | Hold),
+            // Who is woken by one of several comes after it by what it takes; they come in any order.
+            Acquire => matches!(self, Release | ReleaseShared | Hold | Update),
             AcquireShared => matches!(self, Release | Hold),
             _ => false,
         }

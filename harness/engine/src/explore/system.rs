@@ -5,7 +5,7 @@
 
 use smallvec::SmallVec;
 
-use super::access::{Access, Footprint, Mode, Object, Potential};
+use super::access::{Access, Footprint, Mode, Object, Potential, conflict};
 
 /// A thread, numbered so that it has the same number in every execution in which it exists. Numbers
 /// are small and may have gaps.
@@ -67,24 +67,72 @@ pub struct Sleeper {
     pub nap: Object,
     /// What it has looked at.
     pub seen: Vec<Access>,
-    /// Who has woken it already. It has not gone on yet.
-    pub woken_by: Threads,
+    /// Who has changed something of that.
+    pub wakers: Wakers,
     /// Whose steps cannot change places with its own until it lies down: what they change does not count before.
     pub kin: Threads,
 }
 
 impl Sleeper {
-    /// What a step of a thread touches besides, if it wakes this one. The first who does makes the waking up possible;
-    /// it is ordered with those that come after.
-    pub fn woken(&self, by: ThreadId, footprint: &[Access]) -> Option<Access> {
+    /// Whether a step of a thread changes something that this one has looked at.
+    pub fn is_disturbed(&self, by: ThreadId, footprint: &[Access]) -> bool {
         // What may change places with its own look is none of its business.
         let saw = |access: &Access| {
             let is_it = |seen: &Access| seen.object == access.object && seen.mode.conflicts(access.mode);
             access.mode.changes() && self.seen.iter().any(is_it)
         };
-        let is_new = by != self.thread && !self.woken_by.contains(&by) && !self.kin.contains(&by);
-        let mode = if self.woken_by.is_empty() { Mode::Release } else { Mode::Read };
-        (is_new && footprint.iter().any(saw)).then_some(Access { object: self.nap, mode })
+        by != self.thread && !self.kin.contains(&by) && footprint.iter().any(saw)
+    }
+
+    /// What such a step touches besides, if it might be the first of its kind: in another execution of the class, or
+    /// of one in which this one, which has gone on by now, does so later.
+    pub fn woken(&self, by: ThreadId, footprint: &[Access]) -> Option<Access> {
+        let wakes = self.is_disturbed(by, footprint) && self.wakers.may_precede_all(by, footprint);
+        wakes.then_some(Access { object: self.nap, mode: Mode::Update })
+    }
+
+    /// What it touches to go on because of them. It could do so without any one of them if there are others that
+    /// might have been the first.
+    pub fn wakes_up(&self) -> Access {
+        let alone = self.wakers.first.len() == 1;
+        Access { object: self.nap, mode: if alone { Mode::Acquire } else { Mode::AcquireShared } }
+    }
+}
+
+/// Who has changed something that somebody had looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wakers {
+    /// All of them.
+    by: Threads,
+    /// Those that need not come after any other.
+    first: Threads,
+    /// What they touched.
+    touched: Footprint,
+}
+
+impl Wakers {
+    /// Another one has.
+    pub fn add(&mut self, by: ThreadId, footprint: &[Access]) {
+        if self.may_precede_all(by, footprint) {
+            self.first.push(by);
+        }
+        if !self.by.contains(&by) {
+            self.by.push(by);
+        }
+        let new = footprint.iter().filter(|access| !self.touched.contains(access)).copied();
+        let new: Footprint = new.collect();
+        self.touched.extend(new);
+    }
+
+    /// Whether a step could change places with all of theirs: whether it is so is the same for each execution of a
+    /// class.
+    fn may_precede_all(&self, by: ThreadId, footprint: &[Access]) -> bool {
+        !self.by.contains(&by) && !conflict(&self.touched, footprint)
+    }
+
+    /// Those of them that need not come after any other.
+    pub fn first(&self) -> &[ThreadId] {
+        &self.first
     }
 }
 

@@ -239,6 +239,8 @@ fn locks_files_and_names_in_small_programs() {
         "x2 u2|d1 e2 e1 d1 e2|e1",
         "x2|d1 x3 d1 u3 d1 e2",
         "x2 n0|d1 x3 d1 u3 d1 e2",
+        "l02|l03|s0 d1 s0 d1 s0",
+        "l02 x1|l03|s0 d1 s0 e3 d1 s0",
     ] {
         let (raw, reduced, classes) = compare(script, Hazard::Concurrency, 20_000).expect("few");
         println!("  {script}: {raw} raw executions, {classes} classes, {reduced} run");
@@ -440,6 +442,11 @@ fn generated_programs_that_sleep_are_killed_and_are_suspended_come_to_the_same_o
     let polls = ["x2", "u2", "e2", "s2", "e1", "d1", "x3", "u3", "D3"];
     for (hazard, raw_max) in [(Hazard::Concurrency, RAW_MAX), (Hazard::Kill, 400), (Hazard::Pause, 500)] {
         generated_after(["e2", "d1 e2"], hazard, &polls, 30, raw_max);
+    }
+    // Names that are added to a file are counted in any order.
+    let polls = ["l02", "l03", "u2", "u3", "s0", "e2", "d1", "D3"];
+    for (hazard, raw_max) in [(Hazard::Concurrency, RAW_MAX), (Hazard::Kill, 400), (Hazard::Pause, 500)] {
+        generated_after(["s0", "d1 s0"], hazard, &polls, 30, raw_max);
     }
 }
 

@@ -160,13 +160,14 @@ impl Arena<'_> {
         {
             let Thread { id, steps, nap, .. } = &self.threads[starter];
             let Nap { count: naps, ended, operation, left, after_changes, .. } = *nap;
-            let (of, woken_by) = (nap.of.unwrap_or(*id), nap.woken_by.clone());
+            let (of, wakers, without) = (nap.of.unwrap_or(*id), nap.wakers.clone(), nap.may_do_without);
             let begins_after_change = nap.changed.remain(*id, *steps);
             let seen = nap.seen.clone();
             let nap = &mut self.threads[index].nap;
             (nap.count, nap.operation, nap.left, nap.after_changes) = (naps, operation, left, after_changes);
             (nap.begins_after_change, nap.seen) = (begins_after_change, seen);
-            (nap.of, nap.ended, nap.woken_by) = (Some(of), ended, woken_by);
+            (nap.of, nap.ended) = (Some(of), ended);
+            (nap.wakers, nap.may_do_without) = (wakers, without);
             if let Some(origin) = &mut self.processes[process].origin {
                 origin.naps = naps;
             }
@@ -199,8 +200,9 @@ impl Arena<'_> {
             if lay_down {
                 nap.changed.begin(*steps);
                 nap.ended = nap.ended.max(child.ended);
-                nap.woken_by = child.woken_by;
+                (nap.wakers, nap.may_do_without) = (child.wakers, child.may_do_without);
             }
+            nap.past.extend(child.past);
             if lay_down && (nap.count == 0 || child.operation > nap.operation) {
                 (nap.count, nap.operation, nap.left) = (child.count, child.operation, child.left);
                 nap.after_changes = child.after_changes;

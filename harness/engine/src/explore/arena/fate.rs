@@ -295,6 +295,12 @@ impl Arena<'_> {
         }
     }
 
+    /// Whether a client might have been suspended instead of what it did.
+    pub(super) fn might_be_suspended(&self, client: usize) -> bool {
+        let might = |fate: &Fate| fate.kind == FateKind::Pause && fate.progress == Progress::Ahead;
+        self.fates.iter().any(|fate| fate.victim == client && might(fate))
+    }
+
     /// Whether anybody else may be suspended.
     pub(super) fn others_may_pause(&self, client: usize) -> bool {
         self.fates.iter().any(|fate| fate.kind == FateKind::Pause && fate.victim != client)

@@ -30,7 +30,7 @@ use super::tree::{Inode, digest};
 use super::{Arena, Pending, State};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
 use crate::explore::gate::Call;
-use crate::explore::system::{Sleeper, ThreadId};
+use crate::explore::system::{Sleeper, ThreadId, Threads, Wakers};
 
 /// Naps of one operation that may end at any time.
 const FREE_NAPS: u32 = 1;
@@ -79,7 +79,11 @@ pub(super) struct Nap {
     /// Something of that has changed since; or, at a futex, somebody woke it.
     pub(super) woken: bool,
     /// Who has changed something of what it had looked at.
-    pub(super) woken_by: SmallVec<[usize; 2]>,
+    pub(super) wakers: Wakers,
+    /// Had this one been suspended instead, as the only one, the nap would be over as well.
+    pub(super) may_do_without: Option<ThreadId>,
+    /// The naps that such a change has ended.
+    pub(super) past: Vec<Sleeper>,
     /// It was woken at a futex where it might have given up before.
     pub(super) gives_up: bool,
     /// The wait, other than a sleep, has an end.
@@ -191,8 +195,17 @@ impl Nap {
     /// The nap is over; what was looked at before matters to the next one no more.
     pub(super) fn is_over(&mut self) {
         self.seen.clear();
-        self.woken_by.clear();
+        (self.wakers, self.may_do_without) = (Wakers::default(), None);
         self.ended += 1;
+    }
+
+    /// What could have woken it could still have come before it was over. A nap before which whoever has done so has
+    /// looked at the same again says nothing more.
+    fn remember(&mut self, past: Sleeper) {
+        if !past.wakers.first().is_empty() {
+            self.past.retain(|known| known.seen.iter().any(|seen| !past.seen.contains(seen)));
+            self.past.push(past);
+        }
     }
 
     /// The object by which whoever wakes a thread comes before its waking up.
@@ -270,12 +283,22 @@ impl Arena<'_> {
         if !self.may_wake(index) {
             self.pause_others(self.client_index(index), until_ns, &mut footprint, &mut potential);
         }
-        let Thread { id, steps, nap, .. } = &mut self.threads[index];
+        let was_woken = self.threads[index].nap.woken;
+        let past = was_woken.then(|| self.nap_of(index));
+        let Thread { steps, nap, .. } = &mut self.threads[index];
         nap.changed.begin(*steps);
-        if nap.woken {
-            footprint.push(Access { object: nap.object(id.0), mode: Mode::Acquire });
-        } else {
-            nap.left = nap.left.saturating_sub(1);
+        match past {
+            Some(past) => {
+                let mut wakes_up = past.wakes_up();
+                if let Some(by) = nap.may_do_without.filter(|by| *past.wakers.first() == [*by]) {
+                    wakes_up.mode = Mode::AcquireShared;
+                    let suspends = Access { object: pause_of(process_of(by)), mode: Mode::Acquire };
+                    potential.push(Potential::Certain(suspends));
+                }
+                footprint.push(wakes_up);
+                nap.remember(past);
+            }
+            None => nap.left = nap.left.saturating_sub(1),
         }
         nap.is_over();
         self.advance(index, until_ns);
@@ -423,7 +446,7 @@ impl Arena<'_> {
     /// Whether it lies already makes no difference in built-in strategies: its steps until then may change places with
     /// the change.
     fn sleeper(&self, index: usize) -> Option<Sleeper> {
-        let Thread { id, process, state, nap, .. } = &self.threads[index];
+        let Thread { process, state, nap, .. } = &self.threads[index];
         let is_long = || nap.length_ns() > nap.jitter_ns;
         if !matches!(state, State::AtGate(_) | State::Running) {
             return None;
@@ -440,11 +463,18 @@ impl Arena<'_> {
         }
         let kin =
             self.threads_of(client).filter(|_| !is_asleep).map(|index| self.threads[index].id).collect();
+        Some(Sleeper { kin, ..self.nap_of(index) })
+    }
+
+    /// The nap of a thread, whoever its kin are.
+    fn nap_of(&self, index: usize) -> Sleeper {
+        let Thread { id, process, nap, .. } = &self.threads[index];
+        let is_driven = self.drives(self.processes[*process].client);
         // Which thread of a program looks, and which one waits, is its own affair.
         let looked = |by: &&Thread| by.id == *id || is_driven && nap.rests && by.process == *process;
         let seen = self.threads.iter().filter(looked).flat_map(|by| by.nap.seen.iter().copied()).collect();
-        let woken_by = nap.woken_by.iter().map(|&by| self.threads[by].id).collect();
-        Some(Sleeper { thread: *id, nap: nap.object(id.0), seen, woken_by, kin })
+        let (nap, wakers) = (nap.object(id.0), nap.wakers.clone());
+        Sleeper { thread: *id, nap, seen, wakers, kin: Threads::new() }
     }
 
     /// A thread has lain down: what has changed since it looked wakes it at once.
@@ -452,14 +482,15 @@ impl Arena<'_> {
         let wakes = self.sleeper(index).is_some();
         let nap = &mut self.threads[index].nap;
         if !wakes {
-            nap.woken_by.clear();
+            (nap.wakers, nap.may_do_without) = (Wakers::default(), None);
         }
-        nap.woken = !nap.woken_by.is_empty();
+        nap.woken = !nap.wakers.first().is_empty();
     }
 
-    /// Everybody who is asleep like that, or will be.
+    /// Everybody who is asleep like that, will be, or was.
     pub(super) fn asleep(&self) -> Vec<Sleeper> {
-        (0..self.threads.len()).filter_map(|index| self.sleeper(index)).collect()
+        let past = self.threads.iter().flat_map(|thread| thread.nap.past.iter().cloned());
+        (0..self.threads.len()).filter_map(|index| self.sleeper(index)).chain(past).collect()
     }
 
     /// Notes what a thread has touched, and who waits for such a change, or will. Returns what the step touches besides
@@ -467,17 +498,27 @@ impl Arena<'_> {
     pub(super) fn wake_whom_it_concerns(&mut self, index: usize, footprint: &mut Footprint) -> Footprint {
         let by = self.threads[index].id;
         let (mut woke, mut asleep) = (Footprint::new(), Footprint::new());
+        let may_be_suspended = self.might_be_suspended(self.client_index(index));
         for other in 0..self.threads.len() {
-            let Some(access) = self.sleeper(other).and_then(|sleeper| sleeper.woken(by, footprint)) else {
+            let is_driven = self.drives(self.client_index(other));
+            let told = if is_driven { &mut asleep } else { &mut woke };
+            for past in &mut self.threads[other].nap.past {
+                told.extend(past.woken(by, footprint).filter(|access| !told.contains(access)));
+                if past.is_disturbed(by, footprint) {
+                    past.wakers.add(by, footprint);
+                }
+            }
+            let Some(sleeper) = self.sleeper(other).filter(|sleeper| sleeper.is_disturbed(by, footprint))
+            else {
                 continue;
             };
-            let told = if self.drives(self.client_index(other)) { &mut asleep } else { &mut woke };
-            if !told.contains(&access) {
-                told.push(access);
-            }
+            told.extend(sleeper.woken(by, footprint).filter(|access| !told.contains(access)));
             let sleeps = self.threads[other].naps();
             let nap = &mut self.threads[other].nap;
-            nap.woken_by.push(index);
+            if nap.wakers.first().is_empty() && may_be_suspended {
+                nap.may_do_without = Some(by);
+            }
+            nap.wakers.add(by, footprint);
             nap.woken |= sleeps;
         }
         self.threads[index].nap.changed.note(footprint);

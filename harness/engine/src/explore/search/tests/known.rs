@@ -115,3 +115,16 @@ fn a_search_foresees_roughly_how_long_it_takes() {
     let Ok(searched) = search.go_on(&mut toy, Limits::NONE, |_, _| Ok(Continue::Yes));
     assert_eq!((searched.end, search.expected()), (End::Exhausted, 34_650.0));
 }
+
+#[test]
+fn who_is_woken_goes_on_before_or_after_whoever_would_have_woken_it_too() {
+    let poller = vec![Op::Sum(0), Op::Nap];
+    // Either addition may be the one that wakes: then the other one comes before the waking up, or after it.
+    let (_, executions, classes) = compare(vec![poller, vec![Op::Add(0)], vec![Op::Add(0)]]);
+    assert_eq!((executions, classes), (6, 6));
+    // The second store sees the first one, so who wakes is told by their order, and the waking up commutes with the
+    // second one.
+    let poller = vec![Op::Poll(0), Op::Nap];
+    let (_, executions, classes) = compare(vec![poller, vec![Op::StoreThrough(0)], vec![Op::StoreNew(0)]]);
+    assert_eq!((executions, classes), (5, 5));
+}

@@ -125,6 +125,14 @@ pub fn napping() -> BoxedStrategy<Op> {
     prop_oneof![3 => everything(), 2 => Just(Op::Nap)].boxed()
 }
 
+/// The same, where changes are of little else, and mostly in any order.
+fn polling() -> BoxedStrategy<Op> {
+    let key = || 0_u8..2;
+    let changes = prop_oneof![4 => key().prop_map(Op::Add), 1 => key().prop_map(Op::Store), 1 => key().prop_map(Op::StoreNew)];
+    let looks = prop_oneof![2 => key().prop_map(Op::Sum), 1 => key().prop_map(Op::Poll)];
+    prop_oneof![3 => changes, 2 => looks, 2 => Just(Op::Nap), 1 => Just(Op::Rest)].boxed()
+}
+
 /// Programs that rest now and then.
 pub fn resting() -> BoxedStrategy<Op> {
     prop_oneof![3 => everything(), 1 => Just(Op::Rest)].boxed()
@@ -138,6 +146,9 @@ pub fn mortals(op: BoxedStrategy<Op>) -> impl Strategy<Value = Vec<Program>> {
     })
 }
 
+/// Programs of each kind. What is rare was found after some hundreds.
+const CASES: u32 = 1024;
+
 fn agree(programs: Vec<Program>) -> Result<(Seen, Seen), TestCaseError> {
     let all = by_force(&mut Toy::new(programs.clone()));
     let reduced = by_dpor(&mut Toy::new(programs));
@@ -148,6 +159,8 @@ fn agree(programs: Vec<Program>) -> Result<(Seen, Seen), TestCaseError> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
+
     #[test]
     fn plain_programs_have_one_execution_a_class(programs in programs(exact())) {
         let (all, reduced) = agree(programs)?;
@@ -202,6 +215,11 @@ proptest! {
     }
 
     #[test]
+    fn who_is_woken_by_one_of_several_loses_nothing(programs in programs(polling())) {
+        agree(programs)?;
+    }
+
+    #[test]
     fn kills_lose_nothing(programs in mortals(everything())) {
         agree(programs)?;
     }
@@ -232,6 +250,8 @@ fn what_is_run_stays_near_the_number_of_classes() {
         ("everything", programs(everything()).boxed()),
         ("births", families().boxed()),
         ("rests", programs(resting()).boxed()),
+        ("naps", programs(napping()).boxed()),
+        ("polls", programs(polling()).boxed()),
         ("kills", mortals(everything()).boxed()),
         ("kills and rests", mortals(resting()).boxed()),
     ] {

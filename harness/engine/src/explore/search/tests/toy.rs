@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use smallvec::SmallVec;
 
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
-use crate::explore::system::{Sleeper, Step, System, ThreadId, Threads, Waiting};
+use crate::explore::system::{Sleeper, Step, System, ThreadId, Threads, Waiting, Wakers};
 
 /// One step of a toy thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,12 +73,27 @@ struct Thread {
     born: bool,
     read: SmallVec<[u32; 8]>,
     killed: bool,
-    /// What it has touched since its last nap, who has changed some of that while it napped, and how often it has.
+    /// What it has touched since its last nap, who has changed some of that, and how often it has napped.
     seen: Vec<Access>,
-    woken_by: Threads,
+    wakers: Wakers,
     naps: u8,
+    /// The naps that somebody ended.
+    past: Vec<Sleeper>,
     /// Who it was killed in front of: those who rest until later, or everybody who rests.
     stood: Option<(u32, usize)>,
+}
+
+impl Thread {
+    /// The nap that it takes, or will take.
+    fn nap(&self, thread: ThreadId, nap: Object) -> Sleeper {
+        let Self { seen, wakers, .. } = self.clone();
+        Sleeper { thread, nap, seen, wakers, kin: Threads::new() }
+    }
+
+    fn wakers_of(&mut self, nap: &Object) -> &mut Wakers {
+        let past = self.past.iter_mut().find(|past| past.nap == *nap);
+        past.map_or(&mut self.wakers, |past| &mut past.wakers)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -182,7 +197,7 @@ impl Toy {
     fn lies_down(&self, thread: usize) -> bool {
         match self.next(thread) {
             Some(Op::Rest) => true,
-            Some(Op::Nap) => self.state.threads[thread].woken_by.is_empty(),
+            Some(Op::Nap) => self.state.threads[thread].wakers.first().is_empty(),
             _ => false,
         }
     }
@@ -217,7 +232,7 @@ impl Toy {
         };
         match self.next(thread) {
             None | Some(Op::Rest) => false,
-            Some(Op::Nap) => !self.state.threads[thread].woken_by.is_empty(),
+            Some(Op::Nap) => !self.state.threads[thread].wakers.first().is_empty(),
             Some(Op::Lock(lock)) => free(lock),
             Some(Op::LockThrough(pointer)) => free(self.state.pointers[usize::from(pointer)]),
             Some(Op::Truncate(key)) => self.state.variables[usize::from(key)] == 0 || free(key),
@@ -245,7 +260,8 @@ impl System for Toy {
             thread.born = !self.is_borne(index);
             thread.read.clear();
             thread.seen.clear();
-            thread.woken_by.clear();
+            thread.wakers = Wakers::default();
+            thread.past.clear();
             (thread.killed, thread.stood, thread.naps) = (false, None, 0);
         }
         self.state = State { threads, ..State::new(0, |_| true) };
@@ -406,7 +422,7 @@ impl System for Toy {
                 footprint.push(access(Birth, child, Mode::Release));
                 state.threads[usize::from(child)].born = true;
             }
-            Op::Nap if !rises => footprint.push(Access { object: nap, mode: Mode::Acquire }),
+            Op::Nap if !rises => footprint.push(state.threads[thread].nap(id, nap).wakes_up()),
             Op::Rest | Op::Nap if self.untruth != Some(Untruth::HidesStillness) => {
                 footprint.push(access(ObjectKind::Channel, STILLNESS, Mode::Read));
             }
@@ -426,16 +442,19 @@ impl System for Toy {
         known.read.extend(read);
         known.at += 1;
         if op == Op::Nap {
+            known.past.extend((!rises).then(|| known.nap(id, nap)));
             known.seen.clear();
-            known.woken_by.clear();
+            known.wakers = Wakers::default();
             known.naps += 1;
         }
         known.seen.extend(footprint.iter().copied());
         if !matches!(op, Op::Kill(_)) {
+            let own = footprint.clone();
             for sleeper in sleepers {
-                if let Some(wakes) = sleeper.woken(id, &footprint) {
-                    footprint.push(wakes);
-                    state.threads[usize::from(sleeper.thread.0)].woken_by.push(id);
+                if sleeper.is_disturbed(id, &own) {
+                    footprint.extend(sleeper.woken(id, &own));
+                    let sleeps = &mut state.threads[usize::from(sleeper.thread.0)];
+                    sleeps.wakers_of(&sleeper.nap).add(id, &own);
                 }
             }
         }
@@ -454,17 +473,9 @@ impl System for Toy {
             born && !killed && self.programs[thread][at..].contains(&Op::Nap)
         };
         let naps = (0..self.programs.len()).filter(will_nap);
-        naps.map(|thread| {
-            let Thread { seen, woken_by, .. } = self.state.threads[thread].clone();
-            Sleeper {
-                thread: ThreadId(thread as u16),
-                nap: self.nap_of(thread),
-                seen,
-                woken_by,
-                kin: Threads::new(),
-            }
-        })
-        .collect()
+        let naps =
+            naps.map(|thread| self.state.threads[thread].nap(ThreadId(thread as u16), self.nap_of(thread)));
+        naps.chain(self.state.threads.iter().flat_map(|thread| thread.past.iter().cloned())).collect()
     }
 
     fn suspended(&self) -> Threads {
