@@ -116,12 +116,15 @@ impl Wakers {
         if self.may_precede_all(by, footprint) {
             self.first.push(by);
         }
-        if !self.by.contains(&by) {
-            self.by.push(by);
-        }
-        let new = footprint.iter().filter(|access| !self.touched.contains(access)).copied();
-        let new: Footprint = new.collect();
-        self.touched.extend(new);
+        add_new(&mut self.by, &[by]);
+        add_new(&mut self.touched, footprint);
+    }
+
+    /// So have these.
+    pub fn join(&mut self, others: &Self) {
+        add_new(&mut self.by, &others.by);
+        add_new(&mut self.first, &others.first);
+        add_new(&mut self.touched, &others.touched);
     }
 
     /// Whether a step could change places with all of theirs: whether it is so is the same for each execution of a
@@ -133,6 +136,14 @@ impl Wakers {
     /// Those of them that need not come after any other.
     pub fn first(&self) -> &[ThreadId] {
         &self.first
+    }
+}
+
+fn add_new<A: smallvec::Array<Item: Copy + PartialEq>>(to: &mut SmallVec<A>, from: &[A::Item]) {
+    for one in from {
+        if !to.contains(one) {
+            to.push(*one);
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use super::tree::digest;
 use super::{Arena, ArenaError, THREADS_OF_A_CLIENT};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind};
 use crate::explore::gate::{Answer, ClientMemory, Notification};
-use crate::explore::system::ThreadId;
+use crate::explore::system::{ThreadId, Wakers};
 
 /// Process ids that are kept for the family of each client.
 const NUMBERS_OF_A_CLIENT: u32 = 4000;
@@ -200,8 +200,13 @@ impl Arena<'_> {
             if lay_down {
                 nap.changed.begin(*steps);
                 nap.ended = nap.ended.max(child.ended);
-                (nap.wakers, nap.may_do_without) = (child.wakers, child.may_do_without);
+                if nap.seen.iter().all(|seen| child.seen_before.contains(seen)) {
+                    nap.seen.clear();
+                    (nap.wakers, nap.may_do_without) = (Wakers::default(), None);
+                }
             }
+            nap.wakers.join(&child.wakers);
+            nap.may_do_without = nap.may_do_without.or(child.may_do_without);
             nap.past.extend(child.past);
             if lay_down && (nap.count == 0 || child.operation > nap.operation) {
                 (nap.count, nap.operation, nap.left) = (child.count, child.operation, child.left);
@@ -209,6 +214,9 @@ impl Arena<'_> {
             } else if lay_down && child.operation == nap.operation {
                 nap.left = nap.left.min(child.left);
                 nap.after_changes = nap.after_changes.max(child.after_changes);
+            }
+            if nap.of.is_some() {
+                nap.seen_before.extend(child.seen_before);
             }
             for object in child.seen {
                 if !nap.seen.contains(&object) {

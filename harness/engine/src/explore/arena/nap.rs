@@ -5,17 +5,20 @@
 //! something; after that only when something that the thread has looked at since its last nap has changed, since a
 //! round of polling that finds everything as it was before would only be repeated; and whenever nobody else can go
 //! on, the earliest first. So a client that polls for ever does not make the search endless, and one that waits for
-//! its time-out gets it at once. What others change after the look and before the thread lies down counts as well, in
-//! built-in strategies: the steps in between may change places with the change. A longer nap ends in the last way alone: whoever could have gone on while it lasted,
-//! another thread of the same client as well, would have been suspended.
+//! its time-out gets it at once. What other clients change after the look and before the thread lies down counts as
+//! well: the steps in between may change places with the change. A longer nap ends in the last way alone: whoever could
+//! have gone on while it lasted, another thread of the same client as well, would have been suspended.
+//!
+//! In programs of users another thread may look for the one that waits, and another process nap for it, as in a loop of a
+//! shell. What a process has looked at counts for the next nap of whoever started it, unless it has napped since.
 //!
 //! Who has polled for some time, found everything as it was and left it so (a draft that is removed again
 //! leaves nothing) oversleeps: by half of that time, at most [`LATE_NS`], and not past the end of anybody's
 //! sleep but that of others who merely poll. A client that waits for a dead holder then looks some twenty
 //! times before its patience is over, not hundreds.
 //!
-//! Not covered: what changes after the last look of a program and before it lies down, where it takes another step in
-//! between. Such a nap ends when nobody else can go on.
+//! Not covered: what a process of the same program changes after the look and before the other one lies down. Such a nap
+//! ends when nobody else can go on.
 
 use std::sync::atomic::Ordering;
 
@@ -76,6 +79,10 @@ pub(super) struct Nap {
     pub(super) operation: u32,
     /// What the thread has touched since its last nap.
     pub(super) seen: Vec<Access>,
+    /// What it had touched in all before, if it naps for somebody else.
+    pub(super) seen_before: Vec<Access>,
+    /// What it touched until a thread that rests for its process had done so, and since the time before.
+    pub(super) seen_for_process: Vec<Access>,
     /// Something of that has changed since; or, at a futex, somebody woke it.
     pub(super) woken: bool,
     /// Who has changed something of what it had looked at.
@@ -194,6 +201,9 @@ impl Nap {
 
     /// The nap is over; what was looked at before matters to the next one no more.
     pub(super) fn is_over(&mut self) {
+        if self.of.is_some() {
+            self.seen_before.append(&mut self.seen);
+        }
         self.seen.clear();
         (self.wakers, self.may_do_without) = (Wakers::default(), None);
         self.ended += 1;
@@ -300,9 +310,24 @@ impl Arena<'_> {
             }
             None => nap.left = nap.left.saturating_sub(1),
         }
+        let rested = nap.rests;
         nap.is_over();
+        if rested {
+            self.begin_looks_of_others(index);
+        }
         self.advance(index, until_ns);
         (footprint, potential)
+    }
+
+    /// A thread has rested for its process. What others of it are looking at just now may not be known to it yet.
+    fn begin_looks_of_others(&mut self, index: usize) {
+        let process = self.threads[index].process;
+        for other in (0..self.threads.len()).filter(|&other| other != index) {
+            let Thread { process: its, nap, .. } = &mut self.threads[other];
+            if *its == process {
+                nap.seen_for_process = std::mem::take(&mut nap.seen);
+            }
+        }
     }
 
     /// Whether a nap, or a wait at a futex, may end now.
@@ -443,36 +468,33 @@ impl Arena<'_> {
     }
 
     /// A thread whose next nap, or the one under way, lasts for as long as nothing changes that it has looked at.
-    /// Whether it lies already makes no difference in built-in strategies: its steps until then may change places with
-    /// the change.
+    /// Whether it lies already makes no difference for what other clients change: its steps until then may change places
+    /// with the change.
     fn sleeper(&self, index: usize) -> Option<Sleeper> {
         let Thread { process, state, nap, .. } = &self.threads[index];
-        let is_long = || nap.length_ns() > nap.jitter_ns;
-        if !matches!(state, State::AtGate(_) | State::Running) {
+        if !matches!(state, State::AtGate(_) | State::Running) || nap.count == 0 || nap.left > 0 {
             return None;
         }
         let is_asleep = self.threads[index].naps();
-        if nap.count == 0 || nap.left > 0 || is_asleep && is_long() {
-            return None;
-        }
-        let client = self.processes[*process].client;
-        // A program's family shares memory and pipes: each of its looks would wake the next nap.
-        let is_driven = self.drives(client);
-        if !is_asleep && (is_driven || nap.ended == 0 || nap.operation != self.operation_of(index)) {
-            return None;
-        }
-        let kin =
-            self.threads_of(client).filter(|_| !is_asleep).map(|index| self.threads[index].id).collect();
-        Some(Sleeper { kin, ..self.nap_of(index) })
+        let counts = match is_asleep {
+            true => nap.length_ns() <= nap.jitter_ns,
+            false => nap.ended > 0 && nap.operation == self.operation_of(index),
+        };
+        let kin = || self.threads_of(self.processes[*process].client).map(|index| self.threads[index].id);
+        let kin = if is_asleep { Threads::new() } else { kin().collect() };
+        counts.then(|| Sleeper { kin, ..self.nap_of(index) })
     }
 
     /// The nap of a thread, whoever its kin are.
     fn nap_of(&self, index: usize) -> Sleeper {
         let Thread { id, process, nap, .. } = &self.threads[index];
-        let is_driven = self.drives(self.processes[*process].client);
-        // Which thread of a program looks, and which one waits, is its own affair.
-        let looked = |by: &&Thread| by.id == *id || is_driven && nap.rests && by.process == *process;
-        let seen = self.threads.iter().filter(looked).flat_map(|by| by.nap.seen.iter().copied()).collect();
+        let mut seen = nap.seen.clone();
+        if nap.rests && self.drives(self.processes[*process].client) {
+            // Which thread of a program looks, and which one waits, is its own affair.
+            for other in self.threads.iter().filter(|other| other.process == *process && other.id != *id) {
+                seen.extend(other.nap.seen_for_process.iter().chain(&other.nap.seen));
+            }
+        }
         let (nap, wakers) = (nap.object(id.0), nap.wakers.clone());
         Sleeper { thread: *id, nap, seen, wakers, kin: Threads::new() }
     }
@@ -494,16 +516,14 @@ impl Arena<'_> {
     }
 
     /// Notes what a thread has touched, and who waits for such a change, or will. Returns what the step touches besides
-    /// for those whom it makes no difference whether they lie down before or after it.
-    pub(super) fn wake_whom_it_concerns(&mut self, index: usize, footprint: &mut Footprint) -> Footprint {
+    /// for those: it makes no difference whether they lie down before or after it.
+    pub(super) fn wake_whom_it_concerns(&mut self, index: usize, footprint: &Footprint) -> Footprint {
         let by = self.threads[index].id;
-        let (mut woke, mut asleep) = (Footprint::new(), Footprint::new());
+        let mut woke = Footprint::new();
         let may_be_suspended = self.might_be_suspended(self.client_index(index));
         for other in 0..self.threads.len() {
-            let is_driven = self.drives(self.client_index(other));
-            let told = if is_driven { &mut asleep } else { &mut woke };
             for past in &mut self.threads[other].nap.past {
-                told.extend(past.woken(by, footprint).filter(|access| !told.contains(access)));
+                woke.extend(past.woken(by, footprint).filter(|access| !woke.contains(access)));
                 if past.is_disturbed(by, footprint) {
                     past.wakers.add(by, footprint);
                 }
@@ -512,7 +532,7 @@ impl Arena<'_> {
             else {
                 continue;
             };
-            told.extend(sleeper.woken(by, footprint).filter(|access| !told.contains(access)));
+            woke.extend(sleeper.woken(by, footprint).filter(|access| !woke.contains(access)));
             let sleeps = self.threads[other].naps();
             let nap = &mut self.threads[other].nap;
             if nap.wakers.first().is_empty() && may_be_suspended {
@@ -530,7 +550,6 @@ impl Arena<'_> {
                 nap.seen.push(*access);
             }
         }
-        footprint.extend(asleep);
         woke
     }
 }

@@ -145,7 +145,7 @@ impl System for Arena<'_> {
         if !follows.is_empty() && self.has_fates() {
             footprint.push(Access { object: STILLNESS, mode: Mode::Read });
         }
-        let woke = self.wake_whom_it_concerns(index, &mut footprint);
+        let woke = self.wake_whom_it_concerns(index, &footprint);
         footprint.extend(beside.into_iter().map(sees_life));
         let mut returned = None;
         let mut part = if rings || dies { CUT_SHORT } else { u8::from(second) * 2 };
@@ -238,7 +238,7 @@ impl Arena<'_> {
         let released = std::mem::take(&mut self.released);
         let mut footprint = self.with_life(client, self.with_memory(client, released));
         self.pass_time(index, &footprint);
-        let woke = self.wake_whom_it_concerns(index, &mut footprint);
+        let woke = self.wake_whom_it_concerns(index, &footprint);
         let signature = digest(&("end", id.0, &footprint[..]));
         footprint.extend(woke);
         self.add_causes(cause, &mut footprint);
