@@ -113,19 +113,28 @@ impl Open<'_> {
         exploration.as_ref().is_some_and(Exploration::is_bare)
     }
 
-    /// Whether more time would bring little before the last pass.
+    /// Whether it has no verdict yet with as many operations as were asked for.
+    fn is_shallow(&self) -> bool {
+        let exploration = self.exploration.lock().expect("one shard has it at a time");
+        exploration.as_ref().is_some_and(Exploration::is_shallow)
+    }
+
+    /// Whether more time would bring little before it is searched within bounds.
     fn is_hopeless(&self) -> bool {
         let exploration = self.exploration.lock().expect("one shard has it at a time");
         exploration.as_ref().is_some_and(Exploration::is_hopeless)
     }
 }
 
-/// How often explorations that are not done are taken up again.
-const PASSES: u32 = 4;
+/// How often explorations that are not done are taken up again. In the last but one they are searched within bounds, and
+/// leave what they do not need of their time to others.
+const PASSES: u32 = 5;
 /// What is to hold has so many times the time of what is wrong on purpose, after the first pass.
 const WEIGHT_OF_WHAT_IS_TO_HOLD: u32 = 6;
-/// And in the last pass, what has no verdict yet so many times that of what has one with fewer operations.
+/// And in the last two passes, what has no verdict yet so many times that of what has one with fewer operations.
 const WEIGHT_OF_WHAT_HAS_NO_VERDICT: u32 = 2;
+/// The same, what has none with as many operations as were asked for.
+const WEIGHT_OF_WHAT_IS_SHALLOW: u32 = 4;
 /// What nobody is killed in, so many times that of what somebody may be killed in: more operations show more there.
 const WEIGHT_WITHOUT_A_KILL: u32 = 2;
 /// What the search for short witnesses may take in any case.
@@ -232,13 +241,25 @@ impl<'a> Workshop<'a> {
         // Who has a processor for himself waits for nobody.
         let passes = if pieces.len() <= self.shards { 1 } else { PASSES };
         for left in (1..=passes).rev() {
-            let effort = if left == 1 { Effort::Last } else { Effort::First };
+            let effort = match left {
+                1 => Effort::Last,
+                2 => Effort::Bounded,
+                _ => Effort::First,
+            };
             let weight = |open: &Open<'_>| self.weight(open, left == passes, effort);
+            // What comes last has also what those before it did not need.
+            open.sort_by_cached_key(weight);
             let weights: u32 = open.iter().map(weight).sum();
             // What is left alone in this pass has its part later.
-            let gains = |open: &&Open<'_>| effort == Effort::Last || !open.is_hopeless();
+            let gains = |open: &&Open<'_>| effort != Effort::First || !open.is_hopeless();
             let gaining: u32 = open.iter().filter(gains).map(weight).sum();
-            let time = budget.saturating_sub(begun.elapsed()) / left;
+            let remaining = budget.saturating_sub(begun.elapsed());
+            let time = match left {
+                1 => remaining,
+                // The last two share what each of the others has.
+                2 => remaining / 3 * 2,
+                others => remaining / (others - 1),
+            };
             // Few of them cannot use all processors.
             let used = self.shards.min(open.iter().filter(gains).count().max(1));
             let part = f64::from(gaining) / f64::from(weights.max(1)) * (self.shards as f64 / used as f64);
@@ -281,12 +302,13 @@ impl<'a> Workshop<'a> {
     fn weight(&self, open: &Open<'_>, is_first: bool, effort: Effort) -> u32 {
         let least = is_first || self.schedule.entries[open.piece.entry].broken;
         let weight = if least { 1 } else { WEIGHT_OF_WHAT_IS_TO_HOLD };
-        if effort != Effort::Last || is_first {
+        if effort == Effort::First || is_first {
             return weight;
         }
         let kills = if open.piece.hazard == Hazard::Kill { 1 } else { WEIGHT_WITHOUT_A_KILL };
         let bare = if open.is_bare() { WEIGHT_OF_WHAT_HAS_NO_VERDICT } else { 1 };
-        weight * kills * bare
+        let shallow = if open.is_shallow() { WEIGHT_OF_WHAT_IS_SHALLOW } else { 1 };
+        weight * kills * bare * shallow
     }
 
     /// Explores a plan for so long. What came of it, if it is done.
@@ -309,7 +331,7 @@ impl<'a> Workshop<'a> {
             let mut exploration = slot.take().unwrap_or_else(|| Exploration::of(&plan, &Registry));
             exploration.with_other_dir(plan.other_dir.clone());
             exploration.go_on(share, effort, &place.root, surroundings);
-            if effort == Effort::First && !exploration.is_settled() {
+            if effort != Effort::Last && !exploration.is_settled() {
                 *slot = Some(exploration);
                 return None;
             }

@@ -106,7 +106,7 @@ impl Mode {
     }
 
     /// Whether an access in the mode `later` was impossible just before one in this mode: the lock
-    /// was still held.
+    /// was still held, or nothing had changed that somebody waits for.
     const fn blocks(self, later: Self) -> bool {
         use Mode::{Acquire, AcquireShared, Hold, Release, ReleaseShared, Update};
         match later {
@@ -179,7 +179,7 @@ pub fn cannot_pass(earlier: &[Access], later: &[Access]) -> bool {
         later.iter().any(|b| {
             a.object == b.object
                 && match b.mode {
-                    Mode::Acquire => !matches!(a.mode, Mode::Read),
+                    Mode::Acquire => !matches!(a.mode, Mode::Read | Mode::Update),
                     Mode::AcquireShared => matches!(a.mode, Mode::Acquire | Mode::Write | Mode::Hold),
                     _ => false,
                 }

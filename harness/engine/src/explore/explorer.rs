@@ -10,6 +10,7 @@
 //! An exploration can be left when its time is over, and taken up again where it was, so that plans share
 //! out the time that they have together.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use super::arena::{Arena, ArenaError, FateKind, longest_pause};
 use super::fates::{self, Fates};
 use super::ledger::Ledger;
 use super::reach::Reach;
-use super::round::{Deadlines, Round};
+use super::round::{BOUND_BEFORE_MORE_OPERATIONS, BOUND_MAX, Deadlines, Round};
 use super::scale::{Cast, clients_of, scaled};
 use super::shortening::witnesses;
 use super::source_line::add_source_lines;
@@ -51,7 +52,10 @@ pub fn explore(plan: &Plan, root: &StateRoot, surroundings: &mut Surroundings<'_
 pub enum Effort {
     /// There may be more later: the search for everything goes as far as it comes.
     First,
-    /// There is no more: what is not going to be exhausted is searched within bounds, and sampled.
+    /// The same, and what is not going to be exhausted is searched within the bounds that a verdict takes, with all
+    /// operations.
+    Bounded,
+    /// There is no more: what is not going to be exhausted is searched within greater bounds as well, and sampled.
     Last,
 }
 
@@ -68,8 +72,10 @@ pub struct Exploration {
 /// The search under some fates, with more and more operations.
 struct Course {
     fates: Fates,
-    /// Operations of each client in the round under way.
+    /// Operations of each client in the round under way; one more than the most, if there is none.
     operations: u32,
+    /// Something was left that was not looked at by the rounds before.
+    rest: bool,
     round: Round,
     /// What the rounds before brought.
     reach: Reach,
@@ -96,6 +102,7 @@ impl Exploration {
         let course = |fates: Fates| Course {
             fates,
             operations: 1,
+            rest: false,
             round: Round::default(),
             reach: Reach::default(),
             partial: None,
@@ -114,7 +121,7 @@ impl Exploration {
         self.enough || self.courses.iter().all(|course| course.settled)
     }
 
-    /// Whether more time would bring little before [`Effort::Last`].
+    /// Whether more time would bring little before [`Effort::Bounded`].
     pub fn is_hopeless(&self) -> bool {
         self.courses.iter().all(|course| course.settled || course.round.is_hopeless())
     }
@@ -123,6 +130,12 @@ impl Exploration {
     /// but of what was seen broken.
     pub fn is_bare(&self) -> bool {
         !self.enough && self.courses.iter().any(|course| !course.settled && course.operations == 1)
+    }
+
+    /// Whether there is no verdict yet with as many operations of each client as were asked for.
+    pub fn is_shallow(&self) -> bool {
+        let most = self.plan.scenario.explore.operations;
+        !self.enough && self.courses.iter().any(|course| !course.settled && course.operations <= most)
     }
 
     /// Explores for so long.
@@ -164,7 +177,7 @@ impl Exploration {
         let (begun, others): (Vec<Course>, Vec<Course>) = self.courses.into_iter().partition(begun);
         let mut reach =
             begun.into_iter().map(Course::reached).reduce(Reach::together_with).unwrap_or_default();
-        if !others.is_empty() && !self.enough {
+        if !others.is_empty() && (!self.enough || surroundings.interrupt.raised()) {
             let untouched = Reach { limit: Some("the time was over".to_owned()), ..Reach::default() };
             reach = reach.together_with(untouched);
         }
@@ -197,71 +210,107 @@ impl Course {
         ledger: &mut Ledger,
     ) {
         let most = plan.scenario.explore.operations;
-        // Something is left that was not looked at.
-        let mut rest = false;
-        if effort == Effort::First && self.round.is_hopeless() {
+        let asked = plan.scenario.explore.preemptions.is_some();
+        if effort == Effort::First && self.round.is_hopeless() || effort == Effort::Bounded && asked {
             return;
         }
-        while !self.settled {
-            ledger.turn_page();
-            let mut round = plan.clone();
-            round.scenario.explore.operations = self.operations;
-            let outcome = Stand::with(&round, root, surroundings, |stand, surroundings| {
-                let reuses = match self.reuses {
-                    Some(known) => known,
-                    None => *self.reuses.insert(stand.offers_reuse()?),
-                };
-                stand.arena.ordain(&self.fates);
-                stand.arena.reuse_workers(reuses);
-                // What is too much with few operations is too much with more.
-                let hopeless = rest || self.round.is_hopeless();
-                let deadlines = Deadlines::until(end, effort, hopeless);
-                let searched = stand.search(&mut self.round, most, ledger, deadlines, surroundings);
-                self.note_time(&stand.arena);
-                searched
-            });
+        let is_bounded = self.operations > most;
+        while !self.settled && self.operations <= most {
+            // What is too much with few operations is too much with more.
+            let hopeless = self.rest || self.round.is_hopeless();
+            let deadlines = Deadlines::until(end, effort, hopeless);
+            let last = effort == Effort::Last && self.operations == most;
+            let bounds = 0..=if last { BOUND_MAX } else { BOUND_BEFORE_MORE_OPERATIONS };
+            let reached = self.search(plan, bounds, deadlines, root, surroundings, ledger);
             if self.round.remembers {
                 // Once more, with processes of its own for every execution.
                 self.reuses = Some(false);
                 self.round = Round { renews: true, ..Round::default() };
                 continue;
             }
-            let reached = outcome.unwrap_or_else(|error| {
-                self.problems.push(error.to_string());
-                Reach::doubtful(error.to_string())
-            });
-            self.round.executions += ledger.executions();
-            let reached = Reach { operations: self.operations, executions: self.round.executions, ..reached };
             let enough = reached.is_over() || is_enough(ledger, surroundings);
             // A bound that nobody asked for leaves something.
-            let as_asked = reached.exhausted_as_asked(&round.scenario.explore);
-            rest = !enough && (rest || !as_asked);
-            if rest && effort == Effort::First {
+            let as_asked = reached.exhausted_as_asked(&plan.scenario.explore);
+            let rest = !enough && (self.rest || !as_asked);
+            if rest && (effort == Effort::First || effort == Effort::Bounded && !reached.exhausted) {
                 self.partial = Some(reached);
                 return;
             }
-            let asked = round.scenario.explore.preemptions.is_some();
             let shallow = !reached.exhausted || (asked && !as_asked);
-            self.settled = enough || shallow || self.operations >= most;
-            self.partial = None;
+            self.settled = enough || shallow || (self.operations >= most && !rest);
+            (self.partial, self.rest) = (None, rest);
             self.reach = std::mem::take(&mut self.reach).followed_by(reached);
             self.operations += 1;
-            self.round = Round::default();
+            self.round = Round { renews: self.round.renews, ..Round::default() };
         }
-        if rest && plan.scenario.explore.preemptions.is_none() {
-            ledger.turn_page();
-            let outcome = Stand::with(plan, root, surroundings, |stand, surroundings| {
-                stand.arena.ordain(&self.fates);
-                stand.arena.reuse_workers(self.reuses == Some(true));
-                let sampled = stand.sample(ledger, end, surroundings);
-                self.note_time(&stand.arena);
-                sampled
-            });
-            match outcome {
-                Ok(sampled) => self.reach.sampled(&sampled, most),
-                Err(error) => self.problems.push(format!("sampling: {error}")),
+        if effort != Effort::Last || !self.rest || asked {
+            return;
+        }
+        if is_bounded && !self.settled {
+            self.operations = most;
+            let deadlines = Deadlines::until(end, effort, true);
+            let bounds = BOUND_BEFORE_MORE_OPERATIONS + 1..=BOUND_MAX;
+            let reached = self.search(plan, bounds, deadlines, root, surroundings, ledger);
+            if self.round.remembers {
+                // All of it once more.
+                let round = Round { renews: true, ..Round::default() };
+                (self.reuses, self.operations, self.rest) = (Some(false), 1, false);
+                (self.round, self.reach) = (round, Reach::default());
+                return self.go_on(plan, end, effort, root, surroundings, ledger);
+            }
+            // What is known already does not go with what was cut short.
+            if !surroundings.interrupt.raised() {
+                self.reach = std::mem::take(&mut self.reach).widened_by(reached);
             }
         }
+        self.settled = true;
+        if self.reach.is_over() || is_enough(ledger, surroundings) {
+            return;
+        }
+        ledger.turn_page();
+        let outcome = Stand::with(plan, root, surroundings, |stand, surroundings| {
+            stand.arena.ordain(&self.fates);
+            stand.arena.reuse_workers(self.reuses == Some(true));
+            let sampled = stand.sample(ledger, end, surroundings);
+            self.note_time(&stand.arena);
+            sampled
+        });
+        match outcome {
+            Ok(sampled) => self.reach.sampled(&sampled, most),
+            Err(error) => self.problems.push(format!("sampling: {error}")),
+        }
+    }
+
+    /// Searches with as many operations as it is the turn of. How far that was.
+    fn search(
+        &mut self,
+        plan: &Plan,
+        bounds: RangeInclusive<u32>,
+        deadlines: Deadlines,
+        root: &StateRoot,
+        surroundings: &mut Surroundings<'_>,
+        ledger: &mut Ledger,
+    ) -> Reach {
+        ledger.turn_page();
+        let mut round = plan.clone();
+        round.scenario.explore.operations = self.operations;
+        let outcome = Stand::with(&round, root, surroundings, |stand, surroundings| {
+            let reuses = match self.reuses {
+                Some(known) => known,
+                None => *self.reuses.insert(stand.offers_reuse()?),
+            };
+            stand.arena.ordain(&self.fates);
+            stand.arena.reuse_workers(reuses);
+            let searched = stand.search(&mut self.round, bounds, ledger, deadlines, surroundings);
+            self.note_time(&stand.arena);
+            searched
+        });
+        let reached = outcome.unwrap_or_else(|error| {
+            self.problems.push(error.to_string());
+            Reach::doubtful(error.to_string())
+        });
+        self.round.executions += ledger.executions();
+        Reach { operations: self.operations, executions: self.round.executions, ..reached }
     }
 
     /// Notes whether clocks were looked at, and whether time has passed in a pause.

@@ -91,6 +91,19 @@ impl Reach {
         Self { limit, ..self }
     }
 
+    /// What is known after a search with the same operations within greater bounds.
+    #[must_use]
+    pub fn widened_by(self, wider: Self) -> Self {
+        Self {
+            executions: self.executions + wider.executions,
+            preemptions: if wider.exhausted { wider.preemptions } else { self.preemptions },
+            limit: wider.limit.or(self.limit),
+            doubt: wider.doubt,
+            stopped: wider.stopped,
+            ..self
+        }
+    }
+
     /// What is known of two searches together, in which other things may happen to clients: no more
     /// than of either.
     #[must_use]

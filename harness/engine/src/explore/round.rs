@@ -1,5 +1,6 @@
 //! One round of an exploration: the search with some number of operations, as far as its time goes.
 
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use super::arena::{Arena, ArenaError};
@@ -13,10 +14,11 @@ use super::search::{Continue, End, Limits, Territory, Trace, dpor, pct, preempti
 use super::stand::Stand;
 use crate::stress::Surroundings;
 
-/// Bounds on preemptions that are tried when a search without bound is too much.
+/// The last bound on preemptions that is tried when a search without bound is too much.
 pub(super) const BOUND_MAX: u32 = 3;
-/// The same, of rounds after which there are more.
-const BOUND_BEFORE_MORE_OPERATIONS: u32 = 1;
+/// The same, before there are more operations: more operations with few preemptions show more than few operations with
+/// many.
+pub(super) const BOUND_BEFORE_MORE_OPERATIONS: u32 = 1;
 
 /// Depths of the bugs that schedules are drawn for, in turn. The deeper, the more it takes.
 const DEPTHS: &[u32] = &[2, 3, 3, 3];
@@ -64,6 +66,7 @@ impl Deadlines {
         let reduced = if hopeless { now } else { now + left / 8 * 3 };
         match effort {
             Effort::First => Self { reduced: end, bounded: None },
+            Effort::Bounded => Self { reduced, bounded: Some(end) },
             Effort::Last => Self { reduced, bounded: Some(now + left / 8 * 7) },
         }
     }
@@ -83,12 +86,12 @@ impl Stand<'_, '_> {
         Ok(self.arena.offers_reuse())
     }
 
-    /// Searches as far as the plan's limits go, and says how far that was. In other rounds there are up to `most`
-    /// operations.
+    /// Searches as far as the plan's limits go, and says how far that was: for everything, and if that is too much,
+    /// within these bounds.
     pub fn search(
         &mut self,
         round: &mut Round,
-        most: u32,
+        bounds: RangeInclusive<u32>,
         ledger: &mut Ledger,
         deadlines: Deadlines,
         surroundings: &mut Surroundings<'_>,
@@ -101,12 +104,8 @@ impl Stand<'_, '_> {
         if round.renews {
             self.arena.renew_processes();
         }
-        // More operations with few preemptions show more than few operations with many.
-        let deeper = explore.operations < most;
-        let mut bounds = 0..=if deeper { BOUND_BEFORE_MORE_OPERATIONS } else { BOUND_MAX };
-        if let Some(most) = explore.preemptions {
-            bounds = 0..=most;
-        } else {
+        let bounds = explore.preemptions.map_or(bounds, |most| 0..=most);
+        if explore.preemptions.is_none() && *bounds.start() == 0 {
             let limits = Limits { executions: explore.executions, deadline: Some(deadlines.reduced) };
             let mut end = round.search.go_on(&mut self.arena, limits, &mut observe)?.end;
             round.remembers = remember(&self.arena, &end);

@@ -58,44 +58,87 @@ pub struct Waiting {
     pub potential: SmallVec<[Potential; 4]>,
 }
 
-/// A thread that is asleep, or will be, and is woken by a change of what it has looked at.
+/// What somebody looks at who naps until it changes. As long as it counts, and after it has, changes of it are ordered
+/// with the end of the nap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Looks {
+    /// What those who change it touch, and whoever they wake.
+    pub nap: Object,
+    /// What was looked at.
+    pub seen: Vec<Access>,
+    /// Who has changed something of that.
+    pub wakers: Wakers,
+}
+
+impl Looks {
+    /// At nothing yet.
+    pub fn new(nap: Object) -> Self {
+        Self { nap, seen: Vec::new(), wakers: Wakers::default() }
+    }
+
+    /// Adds what was touched.
+    pub fn see(&mut self, access: Access) {
+        if !self.seen.contains(&access) {
+            self.seen.push(access);
+        }
+    }
+
+    /// Whether a step of somebody else changes something of it.
+    pub fn are_disturbed(&self, footprint: &[Access]) -> bool {
+        // What may change places with the look is none of its business.
+        footprint.iter().filter(|access| access.mode.changes()).any(|access| {
+            self.seen.iter().any(|seen| seen.object == access.object && seen.mode.conflicts(access.mode))
+        })
+    }
+
+    /// What such a step touches besides, if it might be the first of its kind: in another execution of the class, or
+    /// of one in which the nap is over later.
+    pub fn woken(&self, by: ThreadId, footprint: &[Access]) -> Option<Access> {
+        let wakes = self.are_disturbed(footprint) && self.wakers.may_precede_all(by, footprint);
+        wakes.then_some(Access { object: self.nap, mode: Mode::Update })
+    }
+}
+
+/// What somebody touches who goes on because somebody has changed what was looked at. That could be without any one of
+/// them if there are others that might have been the first.
+pub fn wakes_up<'a>(looks: impl Iterator<Item = &'a Looks> + Clone) -> impl Iterator<Item = Access> {
+    let alone = only_waker(looks.clone()).is_some();
+    looks.map(move |looks| {
+        let needs = alone && !looks.wakers.first.is_empty();
+        Access { object: looks.nap, mode: if needs { Mode::Acquire } else { Mode::AcquireShared } }
+    })
+}
+
+/// The step by which somebody has changed something of what was looked at, if only one might have been the first; and
+/// whether its client might have been suspended instead.
+pub fn only_waker<'a>(mut looks: impl Iterator<Item = &'a Looks> + Clone) -> Option<(ThreadId, bool)> {
+    let mut first = looks.clone().flat_map(|looks| &looks.wakers.first);
+    let one = first.next()?;
+    let suspendable = looks.any(|looks| looks.wakers.first_might_be_suspended);
+    first.all(|other| other == one).then_some((one.0, suspendable))
+}
+
+/// A thread that sleeps until something changes that was looked at, or will, or has: then it could still do so later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sleeper {
     /// Who.
     pub thread: ThreadId,
-    /// By which whoever wakes it comes before its waking up.
-    pub nap: Object,
-    /// What it has looked at.
-    pub seen: Vec<Access>,
-    /// Who has changed something of that.
-    pub wakers: Wakers,
-    /// Whose steps cannot change places with its own until it lies down: what they change does not count before.
+    /// What was looked at.
+    pub looks: Looks,
+    /// Of its own client, those whose steps do not count for it: before it lies down those of its process, which cannot
+    /// change places with its own, and those of other processes of a program.
     pub kin: Threads,
 }
 
 impl Sleeper {
-    /// Whether a step of a thread changes something that this one has looked at.
-    pub fn is_disturbed(&self, by: ThreadId, footprint: &[Access]) -> bool {
-        // What may change places with its own look is none of its business.
-        let saw = |access: &Access| {
-            let is_it = |seen: &Access| seen.object == access.object && seen.mode.conflicts(access.mode);
-            access.mode.changes() && self.seen.iter().any(is_it)
-        };
-        by != self.thread && !self.kin.contains(&by) && footprint.iter().any(saw)
+    /// Whether a thread may disturb it.
+    pub fn minds(&self, by: ThreadId) -> bool {
+        by != self.thread && !self.kin.contains(&by)
     }
 
-    /// What such a step touches besides, if it might be the first of its kind: in another execution of the class, or
-    /// of one in which this one, which has gone on by now, does so later.
+    /// What a step touches besides, if it wakes this one, or could have.
     pub fn woken(&self, by: ThreadId, footprint: &[Access]) -> Option<Access> {
-        let wakes = self.is_disturbed(by, footprint) && self.wakers.may_precede_all(by, footprint);
-        wakes.then_some(Access { object: self.nap, mode: Mode::Update })
-    }
-
-    /// What it touches to go on because of them. It could do so without any one of them if there are others that
-    /// might have been the first.
-    pub fn wakes_up(&self) -> Access {
-        let alone = self.wakers.first.len() == 1;
-        Access { object: self.nap, mode: if alone { Mode::Acquire } else { Mode::AcquireShared } }
+        self.looks.woken(by, footprint).filter(|_| self.minds(by))
     }
 }
 
@@ -104,27 +147,25 @@ impl Sleeper {
 pub struct Wakers {
     /// All of them.
     by: Threads,
-    /// Those that need not come after any other.
-    first: Threads,
+    /// Those steps that need not come after any other, by their numbers.
+    first: SmallVec<[(ThreadId, u32); 2]>,
+    /// The client of the very first might have been suspended instead.
+    first_might_be_suspended: bool,
     /// What they touched.
     touched: Footprint,
 }
 
 impl Wakers {
-    /// Another one has.
-    pub fn add(&mut self, by: ThreadId, footprint: &[Access]) {
+    /// Another one has, by the step of this number; its client might have been suspended instead, perhaps.
+    pub fn add(&mut self, by: ThreadId, step: u32, footprint: &[Access], might_be_suspended: bool) {
+        if self.first.is_empty() {
+            self.first_might_be_suspended = might_be_suspended;
+        }
         if self.may_precede_all(by, footprint) {
-            self.first.push(by);
+            self.first.push((by, step));
         }
         add_new(&mut self.by, &[by]);
         add_new(&mut self.touched, footprint);
-    }
-
-    /// So have these.
-    pub fn join(&mut self, others: &Self) {
-        add_new(&mut self.by, &others.by);
-        add_new(&mut self.first, &others.first);
-        add_new(&mut self.touched, &others.touched);
     }
 
     /// Whether a step could change places with all of theirs: whether it is so is the same for each execution of a
@@ -133,9 +174,9 @@ impl Wakers {
         !self.by.contains(&by) && !conflict(&self.touched, footprint)
     }
 
-    /// Those of them that need not come after any other.
-    pub fn first(&self) -> &[ThreadId] {
-        &self.first
+    /// Whether nobody has.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_empty()
     }
 }
 
@@ -170,7 +211,7 @@ pub trait System {
     /// The threads that wait for what somebody else has; when the execution is complete, for ever.
     fn waiting(&self) -> Vec<Waiting>;
 
-    /// The threads that are asleep, or will be, and could be woken by then. What a step touches, and what comes of it,
+    /// The threads that are asleep, will be or were, and could be woken by then. What a step touches, and what comes of it,
     /// depends on what happened before it, on these and on who is suspended, unless it yields or comes after others.
     fn sleepers(&self) -> Vec<Sleeper>;
 

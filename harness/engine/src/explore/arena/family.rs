@@ -22,10 +22,11 @@ use super::thread::{State, Thread};
 use super::timers::Timers;
 use super::told::Told;
 use super::tree::digest;
+use super::watch::Watch;
 use super::{Arena, ArenaError, THREADS_OF_A_CLIENT};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind};
 use crate::explore::gate::{Answer, ClientMemory, Notification};
-use crate::explore::system::{ThreadId, Wakers};
+use crate::explore::system::ThreadId;
 
 /// Process ids that are kept for the family of each client.
 const NUMBERS_OF_A_CLIENT: u32 = 4000;
@@ -158,16 +159,14 @@ impl Arena<'_> {
         if known.is_none()
             && let Some(starter) = self.starter_of(process)
         {
-            let Thread { id, steps, nap, .. } = &self.threads[starter];
+            let Thread { id, steps, nap, .. } = &mut self.threads[starter];
+            let watch = nap.watch.hand_down();
             let Nap { count: naps, ended, operation, left, after_changes, .. } = *nap;
-            let (of, wakers, without) = (nap.of.unwrap_or(*id), nap.wakers.clone(), nap.may_do_without);
             let begins_after_change = nap.changed.remain(*id, *steps);
-            let seen = nap.seen.clone();
             let nap = &mut self.threads[index].nap;
             (nap.count, nap.operation, nap.left, nap.after_changes) = (naps, operation, left, after_changes);
-            (nap.begins_after_change, nap.seen) = (begins_after_change, seen);
-            (nap.of, nap.ended) = (Some(of), ended);
-            (nap.wakers, nap.may_do_without) = (wakers, without);
+            (nap.begins_after_change, nap.ended) = (begins_after_change, ended);
+            nap.watch.begin_with(watch);
             if let Some(origin) = &mut self.processes[process].origin {
                 origin.naps = naps;
             }
@@ -195,33 +194,20 @@ impl Arena<'_> {
             // How far it came is asked of it still.
             let over = Nap::at(self.threads[index].nap.clock_ns);
             let child = std::mem::replace(&mut self.threads[index].nap, over);
+            self.threads[index].nap.watch = Watch::after(&child.watch);
             let Thread { steps, nap, .. } = &mut self.threads[starter];
             let lay_down = child.count > origin.naps;
             if lay_down {
                 nap.changed.begin(*steps);
                 nap.ended = nap.ended.max(child.ended);
-                if nap.seen.iter().all(|seen| child.seen_before.contains(seen)) {
-                    nap.seen.clear();
-                    (nap.wakers, nap.may_do_without) = (Wakers::default(), None);
-                }
             }
-            nap.wakers.join(&child.wakers);
-            nap.may_do_without = nap.may_do_without.or(child.may_do_without);
-            nap.past.extend(child.past);
+            nap.watch.hand_up(child.watch);
             if lay_down && (nap.count == 0 || child.operation > nap.operation) {
                 (nap.count, nap.operation, nap.left) = (child.count, child.operation, child.left);
                 nap.after_changes = child.after_changes;
             } else if lay_down && child.operation == nap.operation {
                 nap.left = nap.left.min(child.left);
                 nap.after_changes = nap.after_changes.max(child.after_changes);
-            }
-            if nap.of.is_some() {
-                nap.seen_before.extend(child.seen_before);
-            }
-            for object in child.seen {
-                if !nap.seen.contains(&object) {
-                    nap.seen.push(object);
-                }
             }
         }
     }
@@ -267,9 +253,17 @@ impl Arena<'_> {
         // It begins when whoever starts it has come so far.
         let others = self.threads_of(client).filter(|&index| !self.is_lookout(index));
         let now_ns = others.map(|index| self.threads[index].nap.clock_ns).max();
-        let nap = Nap::at(now_ns.unwrap_or(0));
+        let mut nap = Nap::at(now_ns.unwrap_or(0));
         let left = self.threads_of(client).find(|&index| matches!(self.threads[index].state, State::Gone));
         if let Some(index) = left {
+            let (watch, looks) = self.threads[index].nap.watch.left_behind();
+            nap.watch = watch;
+            let before = self.threads[index].process;
+            let lives =
+                |thread: &&mut Thread| thread.process == before && !matches!(thread.state, State::Gone);
+            if let Some(heir) = self.threads.iter_mut().find(lives) {
+                heir.nap.watch.take_over(looks);
+            }
             let Thread { id, drawn, steps, .. } = self.threads[index];
             let state = State::Running;
             let drawn_when_ready = self.threads[index].drawn_when_ready;

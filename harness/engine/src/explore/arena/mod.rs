@@ -46,6 +46,7 @@ mod tree;
 mod turn;
 mod understudy;
 mod waits;
+mod watch;
 mod whereabouts;
 mod wires;
 

@@ -10,15 +10,14 @@
 //! have gone on while it lasted, another thread of the same client as well, would have been suspended.
 //!
 //! In programs of users another thread may look for the one that waits, and another process nap for it, as in a loop of a
-//! shell. What a process has looked at counts for the next nap of whoever started it, unless it has napped since.
+//! shell (`watch`).
 //!
 //! Who has polled for some time, found everything as it was and left it so (a draft that is removed again
 //! leaves nothing) oversleeps: by half of that time, at most [`LATE_NS`], and not past the end of anybody's
 //! sleep but that of others who merely poll. A client that waits for a dead holder then looks some twenty
 //! times before its patience is over, not hundreds.
 //!
-//! Not covered: what a process of the same program changes after the look and before the other one lies down. Such a nap
-//! ends when nobody else can go on.
+//! Not covered: what another process of the same program changes. Who naps until then goes on when nobody else can.
 
 use std::sync::atomic::Ordering;
 
@@ -29,11 +28,12 @@ use super::copies::Awaited;
 use super::fate::{Fate, pause_of, process_of};
 use super::thread::Thread;
 use super::time::start_of;
-use super::tree::{Inode, digest};
+use super::tree::Inode;
+use super::watch::Watch;
 use super::{Arena, Pending, State};
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
 use crate::explore::gate::Call;
-use crate::explore::system::{Sleeper, ThreadId, Threads, Wakers};
+use crate::explore::system::ThreadId;
 
 /// Naps of one operation that may end at any time.
 const FREE_NAPS: u32 = 1;
@@ -67,8 +67,6 @@ pub(super) struct Nap {
     pub(super) count: u32,
     /// Of these are over.
     pub(super) ended: u32,
-    /// Whose naps they are, if the thread naps for the one that has started its process.
-    pub(super) of: Option<ThreadId>,
     /// Free naps that are left in this operation.
     pub(super) left: u32,
     /// How many there were after changes.
@@ -77,20 +75,10 @@ pub(super) struct Nap {
     pub(super) begins_after_change: bool,
     /// The operation that they are counted for.
     pub(super) operation: u32,
-    /// What the thread has touched since its last nap.
-    pub(super) seen: Vec<Access>,
-    /// What it had touched in all before, if it naps for somebody else.
-    pub(super) seen_before: Vec<Access>,
-    /// What it touched until a thread that rests for its process had done so, and since the time before.
-    pub(super) seen_for_process: Vec<Access>,
+    /// What it waits for.
+    pub(super) watch: Watch,
     /// Something of that has changed since; or, at a futex, somebody woke it.
     pub(super) woken: bool,
-    /// Who has changed something of what it had looked at.
-    pub(super) wakers: Wakers,
-    /// Had this one been suspended instead, as the only one, the nap would be over as well.
-    pub(super) may_do_without: Option<ThreadId>,
-    /// The naps that such a change has ended.
-    pub(super) past: Vec<Sleeper>,
     /// It was woken at a futex where it might have given up before.
     pub(super) gives_up: bool,
     /// The wait, other than a sleep, has an end.
@@ -128,7 +116,7 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    fn note(&mut self, footprint: &Footprint) {
+    pub(super) fn note(&mut self, footprint: &Footprint) {
         let lists = |access: &Access| access.object.kind == ObjectKind::Listing && access.mode.changes();
         let lists = footprint.iter().any(lists);
         for access in footprint.iter().filter(|access| access.mode.changes()) {
@@ -195,33 +183,8 @@ impl Nap {
     }
 
     /// How long it takes from now on, in nanoseconds.
-    const fn length_ns(&self) -> u64 {
+    pub(super) const fn length_ns(&self) -> u64 {
         self.until_ns.saturating_sub(self.clock_ns)
-    }
-
-    /// The nap is over; what was looked at before matters to the next one no more.
-    pub(super) fn is_over(&mut self) {
-        if self.of.is_some() {
-            self.seen_before.append(&mut self.seen);
-        }
-        self.seen.clear();
-        (self.wakers, self.may_do_without) = (Wakers::default(), None);
-        self.ended += 1;
-    }
-
-    /// What could have woken it could still have come before it was over. A nap before which whoever has done so has
-    /// looked at the same again says nothing more.
-    fn remember(&mut self, past: Sleeper) {
-        if !past.wakers.first().is_empty() {
-            self.past.retain(|known| known.seen.iter().any(|seen| !past.seen.contains(seen)));
-            self.past.push(past);
-        }
-    }
-
-    /// The object by which whoever wakes a thread comes before its waking up.
-    pub(super) fn object(&self, thread: u16) -> Object {
-        let thread = self.of.map_or(thread, |of| of.0);
-        Object { kind: ObjectKind::Channel, key: digest(&("nap", thread, self.ended)) }
     }
 }
 
@@ -293,41 +256,23 @@ impl Arena<'_> {
         if !self.may_wake(index) {
             self.pause_others(self.client_index(index), until_ns, &mut footprint, &mut potential);
         }
-        let was_woken = self.threads[index].nap.woken;
-        let past = was_woken.then(|| self.nap_of(index));
+        let (wakes_up, without) = self.end_watch(index);
+        footprint.extend(wakes_up);
+        if let Some(by) = without {
+            let suspends = Access { object: pause_of(process_of(by)), mode: Mode::Acquire };
+            footprint.iter_mut().filter(|access| access.mode == Mode::Acquire).for_each(|wakes_up| {
+                wakes_up.mode = Mode::AcquireShared;
+            });
+            potential.push(Potential::Certain(suspends));
+        }
         let Thread { steps, nap, .. } = &mut self.threads[index];
         nap.changed.begin(*steps);
-        match past {
-            Some(past) => {
-                let mut wakes_up = past.wakes_up();
-                if let Some(by) = nap.may_do_without.filter(|by| *past.wakers.first() == [*by]) {
-                    wakes_up.mode = Mode::AcquireShared;
-                    let suspends = Access { object: pause_of(process_of(by)), mode: Mode::Acquire };
-                    potential.push(Potential::Certain(suspends));
-                }
-                footprint.push(wakes_up);
-                nap.remember(past);
-            }
-            None => nap.left = nap.left.saturating_sub(1),
+        if !nap.woken {
+            nap.left = nap.left.saturating_sub(1);
         }
-        let rested = nap.rests;
-        nap.is_over();
-        if rested {
-            self.begin_looks_of_others(index);
-        }
+        nap.ended += 1;
         self.advance(index, until_ns);
         (footprint, potential)
-    }
-
-    /// A thread has rested for its process. What others of it are looking at just now may not be known to it yet.
-    fn begin_looks_of_others(&mut self, index: usize) {
-        let process = self.threads[index].process;
-        for other in (0..self.threads.len()).filter(|&other| other != index) {
-            let Thread { process: its, nap, .. } = &mut self.threads[other];
-            if *its == process {
-                nap.seen_for_process = std::mem::take(&mut nap.seen);
-            }
-        }
     }
 
     /// Whether a nap, or a wait at a futex, may end now.
@@ -460,96 +405,10 @@ impl Arena<'_> {
 
     /// The operation that a thread's naps are counted for. What a driven program does belongs to the operation of who
     /// drives it.
-    fn operation_of(&self, index: usize) -> u32 {
+    pub(super) fn operation_of(&self, index: usize) -> u32 {
         let client = self.client_index(index);
         let line = self.processes[client].line_of(self.threads[index].id);
         let line = line.or_else(|| self.drives(client).then_some(self.processes[client].first_line));
         line.map_or(0, |line| self.control.thread(line).operations().load(Ordering::SeqCst))
-    }
-
-    /// A thread whose next nap, or the one under way, lasts for as long as nothing changes that it has looked at.
-    /// Whether it lies already makes no difference for what other clients change: its steps until then may change places
-    /// with the change.
-    fn sleeper(&self, index: usize) -> Option<Sleeper> {
-        let Thread { process, state, nap, .. } = &self.threads[index];
-        if !matches!(state, State::AtGate(_) | State::Running) || nap.count == 0 || nap.left > 0 {
-            return None;
-        }
-        let is_asleep = self.threads[index].naps();
-        let counts = match is_asleep {
-            true => nap.length_ns() <= nap.jitter_ns,
-            false => nap.ended > 0 && nap.operation == self.operation_of(index),
-        };
-        let kin = || self.threads_of(self.processes[*process].client).map(|index| self.threads[index].id);
-        let kin = if is_asleep { Threads::new() } else { kin().collect() };
-        counts.then(|| Sleeper { kin, ..self.nap_of(index) })
-    }
-
-    /// The nap of a thread, whoever its kin are.
-    fn nap_of(&self, index: usize) -> Sleeper {
-        let Thread { id, process, nap, .. } = &self.threads[index];
-        let mut seen = nap.seen.clone();
-        if nap.rests && self.drives(self.processes[*process].client) {
-            // Which thread of a program looks, and which one waits, is its own affair.
-            for other in self.threads.iter().filter(|other| other.process == *process && other.id != *id) {
-                seen.extend(other.nap.seen_for_process.iter().chain(&other.nap.seen));
-            }
-        }
-        let (nap, wakers) = (nap.object(id.0), nap.wakers.clone());
-        Sleeper { thread: *id, nap, seen, wakers, kin: Threads::new() }
-    }
-
-    /// A thread has lain down: what has changed since it looked wakes it at once.
-    pub(super) fn wake_if_changed(&mut self, index: usize) {
-        let wakes = self.sleeper(index).is_some();
-        let nap = &mut self.threads[index].nap;
-        if !wakes {
-            (nap.wakers, nap.may_do_without) = (Wakers::default(), None);
-        }
-        nap.woken = !nap.wakers.first().is_empty();
-    }
-
-    /// Everybody who is asleep like that, will be, or was.
-    pub(super) fn asleep(&self) -> Vec<Sleeper> {
-        let past = self.threads.iter().flat_map(|thread| thread.nap.past.iter().cloned());
-        (0..self.threads.len()).filter_map(|index| self.sleeper(index)).chain(past).collect()
-    }
-
-    /// Notes what a thread has touched, and who waits for such a change, or will. Returns what the step touches besides
-    /// for those: it makes no difference whether they lie down before or after it.
-    pub(super) fn wake_whom_it_concerns(&mut self, index: usize, footprint: &Footprint) -> Footprint {
-        let by = self.threads[index].id;
-        let mut woke = Footprint::new();
-        let may_be_suspended = self.might_be_suspended(self.client_index(index));
-        for other in 0..self.threads.len() {
-            for past in &mut self.threads[other].nap.past {
-                woke.extend(past.woken(by, footprint).filter(|access| !woke.contains(access)));
-                if past.is_disturbed(by, footprint) {
-                    past.wakers.add(by, footprint);
-                }
-            }
-            let Some(sleeper) = self.sleeper(other).filter(|sleeper| sleeper.is_disturbed(by, footprint))
-            else {
-                continue;
-            };
-            woke.extend(sleeper.woken(by, footprint).filter(|access| !woke.contains(access)));
-            let sleeps = self.threads[other].naps();
-            let nap = &mut self.threads[other].nap;
-            if nap.wakers.first().is_empty() && may_be_suspended {
-                nap.may_do_without = Some(by);
-            }
-            nap.wakers.add(by, footprint);
-            nap.woken |= sleeps;
-        }
-        self.threads[index].nap.changed.note(footprint);
-        let processes = if self.has_fates() { self.processes.len() } else { 0 };
-        let nap = &mut self.threads[index].nap;
-        for access in footprint.iter() {
-            let is_pause = (0..processes).any(|process| access.object == pause_of(process));
-            if !is_pause && !nap.seen.contains(access) {
-                nap.seen.push(*access);
-            }
-        }
-        woke
     }
 }

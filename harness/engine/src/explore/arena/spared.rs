@@ -76,7 +76,8 @@ impl Arena<'_> {
         let own = |kind: ObjectKind| matches!(kind, ObjectKind::Memory | ObjectKind::Offset);
         // That somebody woke it is its own affair; that it has received something, its peer's as well.
         let wakes_up = |access: &Access| {
-            !talks && access.object.kind == ObjectKind::Channel && access.mode == Mode::Acquire
+            let takes = matches!(access.mode, Mode::Acquire | Mode::AcquireShared);
+            !talks && access.object.kind == ObjectKind::Channel && takes
         };
         let changes =
             |access: &Access| access.mode.changes() && !own(access.object.kind) && !wakes_up(access);

@@ -4,7 +4,7 @@
 //! wake the loop, with a limit. Where nobody else can bring what is waited for, the end of the limit is that of a
 //! nap (`nap`), with the same rules. Where somebody can, it is that of a wait for an answer, and only a short one is
 //! over while others can go on. Which thread of a process looks at files and which one waits is its own affair, so
-//! such a nap is cut short by a change of whatever any thread of the process has looked at.
+//! such a nap is cut short by a change of whatever any thread of the process has looked at (`watch`).
 //!
 //! Limits are counted in milliseconds, and runtimes round down what is left to them. The end is late by one, as it
 //! may be, or who has slept would lie down once more for the rest.
@@ -14,6 +14,7 @@
 
 use super::Arena;
 use super::process::Process;
+use super::thread::Thread;
 use crate::explore::gate::{Form, Wait};
 
 /// By how much the end of a limit is late, in nanoseconds.
@@ -49,12 +50,13 @@ impl Arena<'_> {
     pub(super) fn rest(&mut self, index: usize, wait: &Wait) {
         let process = self.threads[index].process;
         let own = &self.processes[process];
-        let nap = &mut self.threads[index].nap;
+        let Thread { id, nap, .. } = &mut self.threads[index];
         if !nap.timed || own.is_root() {
             nap.jitter_ns = 0;
             return;
         }
         nap.rests = true;
+        nap.watch.rest(*id);
         if !own.waits_for_itself(wait) {
             self.wait_as_for_an_answer(index);
         }

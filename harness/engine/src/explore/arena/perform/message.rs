@@ -240,7 +240,9 @@ impl Arena<'_> {
             }
             let nap = &mut self.threads[index].nap;
             nap.left = nap.left.saturating_sub(1);
-            nap.is_over();
+            nap.ended += 1;
+            (nap.woken, nap.rests) = (false, false);
+            self.end_watch(index);
             self.advance(index, until_ns);
         }
         let answer = Effect::answer(footprint, Answer::Errno(libc::EAGAIN));

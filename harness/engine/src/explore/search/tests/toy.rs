@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use smallvec::SmallVec;
 
 use crate::explore::access::{Access, Footprint, Mode, Object, ObjectKind, Potential};
-use crate::explore::system::{Sleeper, Step, System, ThreadId, Threads, Waiting, Wakers};
+use crate::explore::system::{Looks, Sleeper, Step, System, ThreadId, Threads, Waiting, wakes_up};
 
 /// One step of a toy thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,27 +73,12 @@ struct Thread {
     born: bool,
     read: SmallVec<[u32; 8]>,
     killed: bool,
-    /// What it has touched since its last nap, who has changed some of that, and how often it has napped.
-    seen: Vec<Access>,
-    wakers: Wakers,
+    /// What it has touched since its last nap, and before the naps that somebody ended.
+    looks: Option<Looks>,
+    past: Vec<Looks>,
     naps: u8,
-    /// The naps that somebody ended.
-    past: Vec<Sleeper>,
     /// Who it was killed in front of: those who rest until later, or everybody who rests.
     stood: Option<(u32, usize)>,
-}
-
-impl Thread {
-    /// The nap that it takes, or will take.
-    fn nap(&self, thread: ThreadId, nap: Object) -> Sleeper {
-        let Self { seen, wakers, .. } = self.clone();
-        Sleeper { thread, nap, seen, wakers, kin: Threads::new() }
-    }
-
-    fn wakers_of(&mut self, nap: &Object) -> &mut Wakers {
-        let past = self.past.iter_mut().find(|past| past.nap == *nap);
-        past.map_or(&mut self.wakers, |past| &mut past.wakers)
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -197,9 +182,19 @@ impl Toy {
     fn lies_down(&self, thread: usize) -> bool {
         match self.next(thread) {
             Some(Op::Rest) => true,
-            Some(Op::Nap) => self.state.threads[thread].wakers.first().is_empty(),
+            Some(Op::Nap) => !self.is_woken(thread),
             _ => false,
         }
+    }
+
+    fn is_woken(&self, thread: usize) -> bool {
+        self.state.threads[thread].looks.as_ref().is_some_and(|looks| !looks.wakers.is_empty())
+    }
+
+    /// What a thread has looked at.
+    fn looks_of(&self, thread: usize) -> Looks {
+        let looks = self.state.threads[thread].looks.clone();
+        looks.unwrap_or_else(|| Looks::new(self.nap_of(thread)))
     }
 
     fn nap_of(&self, thread: usize) -> Object {
@@ -232,7 +227,7 @@ impl Toy {
         };
         match self.next(thread) {
             None | Some(Op::Rest) => false,
-            Some(Op::Nap) => !self.state.threads[thread].wakers.first().is_empty(),
+            Some(Op::Nap) => self.is_woken(thread),
             Some(Op::Lock(lock)) => free(lock),
             Some(Op::LockThrough(pointer)) => free(self.state.pointers[usize::from(pointer)]),
             Some(Op::Truncate(key)) => self.state.variables[usize::from(key)] == 0 || free(key),
@@ -259,8 +254,7 @@ impl System for Toy {
             thread.at = 0;
             thread.born = !self.is_borne(index);
             thread.read.clear();
-            thread.seen.clear();
-            thread.wakers = Wakers::default();
+            thread.looks = None;
             thread.past.clear();
             (thread.killed, thread.stood, thread.naps) = (false, None, 0);
         }
@@ -294,7 +288,7 @@ impl System for Toy {
         }
         let rises = self.lies_down(thread);
         let follows = if rises { self.follows(thread) } else { Threads::new() };
-        let (sleepers, nap) = (self.sleepers(), self.nap_of(thread));
+        let (sleepers, looks) = (self.sleepers(), self.looks_of(thread));
         if let Op::Kill(victim) = op {
             footprint.push(access(ObjectKind::Liveness, victim, Mode::Write));
             self.kill(victim.into(), &mut footprint);
@@ -422,7 +416,7 @@ impl System for Toy {
                 footprint.push(access(Birth, child, Mode::Release));
                 state.threads[usize::from(child)].born = true;
             }
-            Op::Nap if !rises => footprint.push(state.threads[thread].nap(id, nap).wakes_up()),
+            Op::Nap if !rises => footprint.extend(wakes_up(std::iter::once(&looks))),
             Op::Rest | Op::Nap if self.untruth != Some(Untruth::HidesStillness) => {
                 footprint.push(access(ObjectKind::Channel, STILLNESS, Mode::Read));
             }
@@ -441,20 +435,25 @@ impl System for Toy {
         let known = &mut state.threads[thread];
         known.read.extend(read);
         known.at += 1;
+        let mut looks = looks;
         if op == Op::Nap {
-            known.past.extend((!rises).then(|| known.nap(id, nap)));
-            known.seen.clear();
-            known.wakers = Wakers::default();
+            known.past.extend((!rises).then_some(looks));
             known.naps += 1;
+            looks = Looks::new(self.nap_of(thread));
         }
-        known.seen.extend(footprint.iter().copied());
+        footprint.iter().for_each(|access| looks.see(*access));
+        self.state.threads[thread].looks = Some(looks);
         if !matches!(op, Op::Kill(_)) {
             let own = footprint.clone();
             for sleeper in sleepers {
-                if sleeper.is_disturbed(id, &own) {
-                    footprint.extend(sleeper.woken(id, &own));
-                    let sleeps = &mut state.threads[usize::from(sleeper.thread.0)];
-                    sleeps.wakers_of(&sleeper.nap).add(id, &own);
+                let Thread { looks, past, .. } = &mut self.state.threads[usize::from(sleeper.thread.0)];
+                let mut all = looks.iter_mut().chain(past);
+                if let Some(looks) = all.find(|looks| looks.nap == sleeper.looks.nap)
+                    && sleeper.minds(id)
+                    && looks.are_disturbed(&own)
+                {
+                    footprint.extend(looks.woken(id, &own));
+                    looks.wakers.add(id, at as u32, &own, false);
                 }
             }
         }
@@ -472,10 +471,13 @@ impl System for Toy {
             let Thread { at, born, killed, .. } = self.state.threads[thread];
             born && !killed && self.programs[thread][at..].contains(&Op::Nap)
         };
-        let naps = (0..self.programs.len()).filter(will_nap);
-        let naps =
-            naps.map(|thread| self.state.threads[thread].nap(ThreadId(thread as u16), self.nap_of(thread)));
-        naps.chain(self.state.threads.iter().flat_map(|thread| thread.past.iter().cloned())).collect()
+        let naps = (0..self.programs.len()).filter(will_nap).map(|thread| (thread, self.looks_of(thread)));
+        let past =
+            |thread: usize| self.state.threads[thread].past.iter().map(move |looks| (thread, looks.clone()));
+        let all = naps.chain((0..self.programs.len()).flat_map(past));
+        let sleeper =
+            |(thread, looks)| Sleeper { thread: ThreadId(thread as u16), looks, kin: Threads::new() };
+        all.map(sleeper).collect()
     }
 
     fn suspended(&self) -> Threads {
