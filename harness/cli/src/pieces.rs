@@ -131,9 +131,7 @@ impl Open<'_> {
 const PASSES: u32 = 5;
 /// What is to hold has so many times the time of what is wrong on purpose, after the first pass.
 const WEIGHT_OF_WHAT_IS_TO_HOLD: u32 = 6;
-/// And in the last two passes, what has no verdict yet so many times that of what has one with fewer operations.
-const WEIGHT_OF_WHAT_HAS_NO_VERDICT: u32 = 2;
-/// The same, what has none with as many operations as were asked for.
+/// And in the last two passes, what has no verdict yet with as many operations as were asked for.
 const WEIGHT_OF_WHAT_IS_SHALLOW: u32 = 4;
 /// What nobody is killed in, so many times that of what somebody may be killed in: more operations show more there.
 const WEIGHT_WITHOUT_A_KILL: u32 = 2;
@@ -248,7 +246,7 @@ impl<'a> Workshop<'a> {
             };
             let weight = |open: &Open<'_>| self.weight(open, left == passes, effort);
             // What comes last has also what those before it did not need.
-            open.sort_by_cached_key(weight);
+            open.sort_by_cached_key(|open| (weight(open), !open.is_bare()));
             let weights: u32 = open.iter().map(weight).sum();
             // What is left alone in this pass has its part later.
             let gains = |open: &&Open<'_>| effort != Effort::First || !open.is_hopeless();
@@ -306,9 +304,8 @@ impl<'a> Workshop<'a> {
             return weight;
         }
         let kills = if open.piece.hazard == Hazard::Kill { 1 } else { WEIGHT_WITHOUT_A_KILL };
-        let bare = if open.is_bare() { WEIGHT_OF_WHAT_HAS_NO_VERDICT } else { 1 };
         let shallow = if open.is_shallow() { WEIGHT_OF_WHAT_IS_SHALLOW } else { 1 };
-        weight * kills * bare * shallow
+        weight * kills * shallow
     }
 
     /// Explores a plan for so long. What came of it, if it is done.
