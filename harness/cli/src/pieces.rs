@@ -255,7 +255,7 @@ impl<'a> Workshop<'a> {
             let time = match left {
                 1 => remaining,
                 // The last two share what each of the others has.
-                2 => remaining / 3 * 2,
+                2 => remaining / 5 * 4,
                 others => remaining / (others - 1),
             };
             // Few of them cannot use all processors.

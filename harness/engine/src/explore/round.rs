@@ -66,7 +66,8 @@ impl Deadlines {
         let reduced = if hopeless { now } else { now + left / 8 * 3 };
         match effort {
             Effort::First => Self { reduced: end, bounded: None },
-            Effort::Bounded => Self { reduced, bounded: Some(end) },
+            // It has had its time.
+            Effort::Bounded => Self { reduced: now, bounded: Some(end) },
             Effort::Last => Self { reduced, bounded: Some(now + left / 8 * 7) },
         }
     }
