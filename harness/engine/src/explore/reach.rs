@@ -205,6 +205,19 @@ mod tests {
     }
 
     #[test]
+    fn greater_bounds_add_to_what_was_reached_and_take_nothing_away() {
+        let mut bounded = round(2, &End::Time);
+        bounded.ended_within(1, &End::Exhausted);
+        let mut wider = round(2, &End::Exhausted);
+        wider.ended_within(2, &End::Exhausted);
+        let reach = bounded.clone().widened_by(wider);
+        assert_eq!((reach.exhausted, reach.preemptions, reach.executions), (true, Some(2), 20));
+        let reach = bounded.clone().widened_by(round(2, &End::Time));
+        assert_eq!((reach.exhausted, reach.preemptions), (true, Some(1)));
+        assert!(bounded.widened_by(Reach::doubtful("why".to_owned())).doubt.is_some());
+    }
+
+    #[test]
     fn to_take_turns_is_no_verification_unless_it_was_asked_for() {
         for (asked, exhausted) in [(None, false), (Some(0), true), (Some(1), false)] {
             let mut reach = round(2, &End::Time);
