@@ -246,7 +246,7 @@ impl Course {
         if effort != Effort::Last || !self.rest || asked {
             return;
         }
-        if is_bounded && !self.settled {
+        if is_bounded {
             self.operations = most;
             let deadlines = Deadlines::until(end, effort, true);
             let bounds = BOUND_BEFORE_MORE_OPERATIONS + 1..=BOUND_MAX;

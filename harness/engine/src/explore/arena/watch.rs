@@ -13,11 +13,12 @@
 
 use smallvec::SmallVec;
 
+use super::fate::pause_of;
 use super::thread::Thread;
 use super::tree::digest;
 use super::{Arena, State};
 use crate::explore::access::{Access, Footprint, Object, ObjectKind};
-use crate::explore::arena::fate::pause_of;
+
 use crate::explore::system::{Looks, Sleeper, ThreadId, Threads, only_waker, wakes_up};
 
 /// What a thread watches.
