@@ -173,9 +173,11 @@ fn searched(reduction: Reduction, birth: Birth, executions: u64) -> Duration {
         fresh: birth == Birth::Forked,
         reuse: false,
         kills_everywhere: false,
+        plays_known_parts: true,
+        recounts: false,
         most: executions + 1,
     };
-    every_execution(&plan, &root, &mut surroundings, exercise, |_, _| {
+    every_execution(&plan, &root, &mut surroundings, exercise, |_| {
         last = Instant::now();
         first.get_or_insert(last);
         seen += 1;

@@ -152,9 +152,11 @@ fn explored(kind: &Kind, directory: &Path, executions: u64) -> f64 {
         fresh: false,
         reuse: kind.lives_on,
         kills_everywhere: false,
+        plays_known_parts: true,
+        recounts: false,
         most: executions + 1,
     };
-    every_execution(&plan, &root, &mut surroundings, exercise, |_, _| {
+    every_execution(&plan, &root, &mut surroundings, exercise, |_| {
         last = Instant::now();
         first.get_or_insert(last);
         seen += 1;

@@ -9,6 +9,7 @@ use super::fates;
 use super::search::{Continue, Limits, Searched, Trace, brute, dpor};
 use super::stand::Stand;
 use crate::process::StateRoot;
+use crate::record::RawEvent;
 use crate::stress::Surroundings;
 use crate::worker::EXECUTION;
 
@@ -23,6 +24,10 @@ pub struct Exercise {
     pub reuse: bool,
     /// Kills come also where they make no difference.
     pub kills_everywhere: bool,
+    /// Clients of which it is known what they do are played for.
+    pub plays_known_parts: bool,
+    /// What was recorded is collected, and the auditor looks at what is there.
+    pub recounts: bool,
     /// So many at most.
     pub most: u64,
 }
@@ -36,10 +41,19 @@ pub enum Reduction {
     Optimal,
 }
 
+/// An execution that was run.
+#[derive(Clone, Copy, Debug)]
+pub struct Executed<'a> {
+    /// The state directory as it is after it.
+    pub state: &'a Path,
+    /// A digest of its class.
+    pub class: u64,
+    /// What was recorded; nothing when that is not collected.
+    pub recorded: &'a [RawEvent],
+}
+
 /// Runs executions of a plan without judging them; under kills and pauses those that
-/// may strike the first client. Calls `visit` after each with the state
-/// directory as it is then and a digest of the execution's class: for comparing searches with each
-/// other.
+/// may strike the first client. Calls `visit` after each: for comparing searches with each other.
 ///
 /// # Errors
 /// When they cannot be run.
@@ -48,7 +62,7 @@ pub fn every_execution(
     root: &StateRoot,
     surroundings: &mut Surroundings<'_>,
     exercise: Exercise,
-    mut visit: impl FnMut(&Path, u64),
+    mut visit: impl FnMut(Executed<'_>),
 ) -> Result<Searched, ArenaError> {
     Stand::with(plan, root, surroundings, |stand, _| {
         let state = stand.bench.stage.specification.context(EXECUTION, 0).dir;
@@ -61,8 +75,14 @@ pub fn every_execution(
         if exercise.fresh {
             stand.arena.renew_processes();
         }
-        let observe = |_: &mut Arena<'_>, trace: &Trace| {
-            visit(&state, trace.class());
+        stand.arena.play_known_parts(exercise.plays_known_parts);
+        let bench = &stand.bench;
+        let observe = |arena: &mut Arena<'_>, trace: &Trace| {
+            let recorded = match exercise.recounts {
+                true => bench.recount(arena)?.events,
+                false => Vec::new(),
+            };
+            visit(Executed { state: &state, class: trace.class(), recorded: &recorded });
             Ok(Continue::Yes)
         };
         match exercise.reduction {

@@ -35,7 +35,7 @@ mod token;
 mod watchdog;
 mod witness;
 
-pub use exercise::{Exercise, Reduction, every_execution};
+pub use exercise::{Executed, Exercise, Reduction, every_execution};
 pub use explorer::{Effort, Exploration, Replayed, explore, plan_of, replay};
 pub use facilities::{Facilities, Gate, probe_main};
 pub use scale::Cast;

@@ -88,8 +88,27 @@ impl Stand<'_, '_> {
     }
 
     /// Searches as far as the plan's limits go, and says how far that was: for everything, and if that is too much,
-    /// within these bounds.
+    /// within these bounds. Where a client that was played does something else when it is asked itself, all clients play
+    /// their parts themselves from then on.
     pub fn search(
+        &mut self,
+        round: &mut Round,
+        bounds: RangeInclusive<u32>,
+        ledger: &mut Ledger,
+        deadlines: Deadlines,
+        surroundings: &mut Surroundings<'_>,
+    ) -> Result<Reach, ArenaError> {
+        match self.search_once(round, bounds.clone(), ledger, deadlines, surroundings) {
+            Err(ArenaError::Unlike(_)) if self.arena.plays_known_parts() => {
+                self.arena.play_known_parts(false);
+                round.search = dpor::Search::default();
+                self.search_once(round, bounds, ledger, deadlines, surroundings)
+            }
+            searched => searched,
+        }
+    }
+
+    fn search_once(
         &mut self,
         round: &mut Round,
         bounds: RangeInclusive<u32>,
@@ -160,7 +179,13 @@ impl Stand<'_, '_> {
                 bench.observe(arena, trace, ledger, surroundings)
             })
         };
-        let sampled = sample(&mut self.arena)?;
+        let sampled = match sample(&mut self.arena) {
+            Err(ArenaError::Unlike(_)) if self.arena.plays_known_parts() => {
+                self.arena.play_known_parts(false);
+                sample(&mut self.arena)?
+            }
+            sampled => sampled?,
+        };
         if self.arena.is_doubted() && self.arena.is_reusing() {
             self.arena.renew_processes();
             return sample(&mut self.arena);

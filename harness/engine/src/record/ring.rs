@@ -125,6 +125,11 @@ impl<W: Words> Ring<W> {
         Some(records)
     }
 
+    /// Takes back whatever was published after this position. There must be no producer now, and nobody has read it.
+    pub fn rewind(&self, to: u64) {
+        self.words.store(HEAD, to, Ordering::Release);
+    }
+
     /// The side that writes. It takes up where the last producer stopped; there must be none now.
     pub fn producer(self) -> Producer<W> {
         let capacity = self.words.count() - HEADER;

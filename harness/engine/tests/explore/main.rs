@@ -12,7 +12,7 @@ mod player;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,9 +29,10 @@ use tearproof_core::scenario::{
 };
 use tearproof_core::strategy::{ClientContext, Strategy};
 use tearproof_engine::explore::search::{End, Searched};
-use tearproof_engine::explore::{Exercise, Reduction, every_execution};
+use tearproof_engine::explore::{Executed, Exercise, Reduction, every_execution};
 use tearproof_engine::process::{Executable, Interrupt, StateRoot, janitor_main, nest_main, nestling_main};
 use tearproof_engine::program::serve_stdio;
+use tearproof_engine::record::RawPayload;
 use tearproof_engine::stress::Surroundings;
 use tearproof_engine::worker::{Strategies, worker_main};
 
@@ -41,14 +42,19 @@ struct Scripts;
 
 impl Strategies for Scripts {
     fn built_in(&self, name: &str) -> Option<&'static dyn Strategy> {
-        let words = |program: &str| program.split_whitespace().map(str::to_owned).collect();
-        let programs = name.split('|').map(words).collect();
-        Some(Box::leak(Box::new(Script { programs })))
+        let programs = programs_of(name);
+        Some(Box::leak(Box::new(Script { programs, leaves_results: false })))
     }
 
     fn over_http(&self, inner: Arc<dyn Strategy>) -> Arc<dyn Strategy> {
         inner
     }
+}
+
+/// The calls of each client.
+fn programs_of(script: &str) -> Vec<Vec<String>> {
+    let words = |program: &str| program.split_whitespace().map(str::to_owned).collect();
+    script.split('|').map(words).collect()
 }
 
 /// This binary as somebody else's program, which makes these calls.
@@ -116,13 +122,19 @@ fn plan(script: &str, hazard: Hazard) -> Plan {
 }
 
 /// What an execution came to: what every call returned, and the directory in the end.
-fn outcome(state: &Path, clients: usize) -> String {
+fn outcome(Executed { state, recorded, .. }: Executed<'_>, clients: usize) -> String {
     let mut text = String::new();
     for client in 1..=clients {
         // A client that waits for ever has no result: that is one, too.
         let path = state.with_file_name(format!("result-{client}"));
-        let _ = write!(text, "{client}: {}; ", std::fs::read_to_string(&path).unwrap_or_default());
+        let mut result = std::fs::read_to_string(&path).unwrap_or_default();
         let _ = std::fs::remove_file(path);
+        for event in recorded.iter().filter(|event| event.client as usize == client) {
+            if let RawPayload::Failed(_, message) = &event.payload {
+                result += message;
+            }
+        }
+        let _ = write!(text, "{client}: {result}; ");
     }
     let mut names: Vec<PathBuf> = std::fs::read_dir(state)
         .expect("the state directory")
@@ -143,26 +155,31 @@ struct Ran {
     searched: Searched,
     outcomes: BTreeSet<String>,
     classes: BTreeSet<u64>,
+    /// What was recorded in each execution, and when.
+    recorded: BTreeSet<String>,
 }
 
 /// `None` when there are more executions than that.
 fn run(script: &str, hazard: Hazard, reduction: Reduction, most: u64) -> Option<Ran> {
-    run_with(script, hazard, reduction, false, most)
+    run_with(script, hazard, Exercise { reduction, most, ..EXERCISE })
 }
 
-/// The same, where kills perhaps come also where they make no difference.
-fn run_with(
-    script: &str,
-    hazard: Hazard,
-    reduction: Reduction,
-    kills_everywhere: bool,
-    most: u64,
-) -> Option<Ran> {
+const EXERCISE: Exercise = Exercise {
+    reduction: Reduction::None,
+    fresh: false,
+    reuse: false,
+    kills_everywhere: false,
+    plays_known_parts: true,
+    recounts: true,
+    most: 0,
+};
+
+fn run_with(script: &str, hazard: Hazard, exercise: Exercise) -> Option<Ran> {
     let plan = plan(script, hazard);
     let executable = Executable::current().expect("this program");
     let root = StateRoot::create(&plan.base, &executable).expect("a state directory");
     let interrupt = Interrupt::listen().expect("signals");
-    let (mut outcomes, mut classes) = (BTreeSet::new(), BTreeSet::new());
+    let (mut outcomes, mut classes, mut recorded) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let clients = plan.scenario.clients[0].count as usize;
     let searched = every_execution(
         &plan,
@@ -175,11 +192,13 @@ fn run_with(
             interrupt: &interrupt,
             stop_at_violation: false,
         },
-        Exercise { reduction, fresh: false, reuse: false, kills_everywhere, most },
-        |state, class| {
-            let text = outcome(state, clients).replace(&*root.path().to_string_lossy(), "");
+        // What is somebody else's leaves its results in files.
+        Exercise { recounts: exercise.recounts && !script.starts_with('!'), ..exercise },
+        |executed| {
+            let text = outcome(executed, clients).replace(&*root.path().to_string_lossy(), "");
             outcomes.insert(text);
-            classes.insert(class);
+            classes.insert(executed.class);
+            recorded.insert(format!("{} {:?}", executed.class, executed.recorded));
         },
     )
     .unwrap_or_else(|error| panic!("{script}: {error}"));
@@ -187,15 +206,32 @@ fn run_with(
         return None;
     }
     assert_eq!(searched.end, End::Exhausted, "{script}");
-    Some(Ran { searched, outcomes, classes })
+    Some(Ran { searched, outcomes, classes, recorded })
 }
 
 /// Raw executions, reduced ones, classes; `None` when there are too many raw ones.
 fn compare(script: &str, hazard: Hazard, most: u64) -> Option<(u64, u64, u64)> {
-    let all = run(script, hazard, Reduction::None, most)?;
+    let by_themselves = Exercise { plays_known_parts: false, most, ..EXERCISE };
+    let all = run_with(script, hazard, by_themselves)?;
+    if !script.starts_with('!') {
+        let played = run(script, hazard, Reduction::None, most).expect("as many");
+        let (missing, invented) = (
+            all.recorded.difference(&played.recorded).next(),
+            played.recorded.difference(&all.recorded).next(),
+        );
+        assert_eq!(
+            (missing, invented),
+            (None, None),
+            "`{script}` under {hazard}: played clients record something else"
+        );
+        assert_eq!(all.searched.executions, played.searched.executions, "`{script}` under {hazard}");
+    }
     let reduced = run(script, hazard, Reduction::Optimal, most).expect("fewer than without reduction");
     let everywhere = (hazard == Hazard::Kill)
-        .then(|| run_with(script, hazard, Reduction::None, true, 4 * most))
+        .then(|| {
+            let exercise = Exercise { kills_everywhere: true, most: 4 * most, ..EXERCISE };
+            run_with(script, hazard, exercise)
+        })
         .flatten()
         // Who is spared may wait for ever, and whoever can be killed at any time is in the end.
         .map_or_else(|| all.outcomes.clone(), |everywhere| &everywhere.outcomes | &all.outcomes);
@@ -561,12 +597,15 @@ fn main() -> ExitCode {
             let mut next = || arguments.next().expect("an argument");
             let (dir, client) = (PathBuf::from(next()), next().parse().expect("a number"));
             let program = next().split(',').map(str::to_owned).collect();
-            print!("{}", Player { program, dir, client, child: None, results: String::new() }.play());
+            let results = String::new();
+            let mut player = Player { program, dir, client, child: None, results, leaves_results: false };
+            print!("{}", player.play());
             return ExitCode::SUCCESS;
         }
         Some("serve") => {
             let calls = arguments.next().expect("calls");
-            let script = Scripts.built_in(&calls).expect("a script");
+            let programs = programs_of(&calls);
+            let script = Box::leak(Box::new(Script { programs, leaves_results: true }));
             let input = BufReader::new(std::io::stdin());
             serve_stdio(script, context(), input, std::io::stdout()).expect("requests");
             return ExitCode::SUCCESS;

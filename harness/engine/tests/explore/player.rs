@@ -28,6 +28,9 @@ const INFO: StrategyInfo = StrategyInfo {
 /// The programs of all clients.
 pub(crate) struct Script {
     pub programs: Vec<Vec<String>>,
+    /// What was returned is left in a file beside the state directory, since somebody else drives the program;
+    /// otherwise it is what the operation failed with.
+    pub leaves_results: bool,
 }
 
 impl Strategy for Script {
@@ -51,6 +54,7 @@ impl Strategy for Script {
             client: context.client,
             child: None,
             results: String::new(),
+            leaves_results: self.leaves_results,
         }))
     }
 }
@@ -63,6 +67,7 @@ pub(crate) struct Player {
     pub child: Option<Child>,
     /// What was returned so far.
     pub results: String,
+    pub leaves_results: bool,
 }
 
 impl Client for Player {
@@ -71,6 +76,9 @@ impl Client for Player {
     }
 
     fn write(&mut self, _: &[u8]) -> Result<(), StrategyError> {
+        if !self.leaves_results {
+            return Err(StrategyError::failed(self.play()));
+        }
         let path = self.dir.with_file_name(format!("result-{}", self.client));
         // Done before the first gate: what an execution left that was broken off is not of this one.
         let _ = std::fs::remove_file(&path);

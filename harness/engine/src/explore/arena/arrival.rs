@@ -4,6 +4,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use super::held::BETWEEN_STEPS;
+use super::repertoire::Reply;
 use super::thread::{Pending, State};
 use super::{Arena, ArenaError};
 use crate::explore::gate::{Answer, Call, Notification};
@@ -33,11 +34,15 @@ impl Arena<'_> {
         self.processes[thread.process].plays = true;
         let number = self.processes[thread.process].line_of(thread.id);
         if let Some(line) = number {
-            self.control.thread(line).go().store(self.generation, Ordering::SeqCst);
+            let line = self.control.thread(line);
+            // What it has begun in an execution before is none of this one's.
+            line.operations().store(0, Ordering::SeqCst);
+            line.go().store(self.generation, Ordering::SeqCst);
         }
         if self.stands_in(index, &notification) {
             return Ok(());
         }
+        self.cast(index, &notification);
         self.answer(index, &notification, Answer::Value(0))
     }
 
@@ -47,6 +52,9 @@ impl Arena<'_> {
         notification: &Notification,
         answer: Answer,
     ) -> Result<(), ArenaError> {
+        let Some(notification) = self.whom_to_answer(index, notification, Reply::Plain(answer))? else {
+            return Ok(());
+        };
         self.set_dial(index);
         let process = self.threads[index].process;
         let answered = self.processes[process].listener.answer(notification.id, answer);
@@ -70,6 +78,14 @@ impl Arena<'_> {
     pub(super) fn settle(&mut self, client: usize) -> Result<(), ArenaError> {
         let mut taken_in = 0;
         loop {
+            if let Some(index) = self.on_its_way_as_double(client) {
+                self.enter(index)?;
+                taken_in += 1;
+                if taken_in == BETWEEN_STEPS {
+                    return Err(self.goes_in_circles(client));
+                }
+                continue;
+            }
             if self.is_on_the_way(client) {
                 match self.receive(client)? {
                     Some(notification) => self.hold(client, notification),
@@ -171,6 +187,7 @@ impl Arena<'_> {
             self.note_escape("a program of another architecture runs behind the gate");
         }
         if let Some(errno) = self.note_uncommon(process, &notification) {
+            self.look_away(process);
             self.threads[index].state = State::Running;
             return self.answer(index, &notification, Answer::Errno(errno));
         }
@@ -179,11 +196,24 @@ impl Arena<'_> {
             Err(error) => {
                 // A wrong address: what the kernel would have answered.
                 let errno = error.raw_os_error().unwrap_or(libc::EFAULT);
+                self.look_away(process);
                 self.threads[index].state = State::Running;
                 return self.answer(index, &notification, Answer::Errno(errno));
             }
         };
         self.spell_out(process, &mut call);
+        self.watch_arrival(index, &notification, &call);
+        self.stand_at_gate(index, notification, call)
+    }
+
+    /// A thread stands at the gate with a call.
+    pub(super) fn stand_at_gate(
+        &mut self,
+        index: usize,
+        notification: Notification,
+        call: Call,
+    ) -> Result<(), ArenaError> {
+        let process = self.threads[index].process;
         let mut call = self.as_socket_call(process, call);
         self.give_copies_back(process, &call);
         self.note_deafness(index, &call);
@@ -221,10 +251,10 @@ impl Arena<'_> {
             return Ok(());
         }
         self.overhear(index, &call);
-        self.note_detour(process, &mut call);
         if let Some(about) = self.asks_for_life(process, &call) {
             return self.ask_for_life(index, notification, call, about);
         }
+        self.note_detour(process, &mut call);
         self.wait_or_pass(index, notification, call)
     }
 }

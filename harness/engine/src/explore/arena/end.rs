@@ -52,6 +52,7 @@ impl Arena<'_> {
             return self.end_descendant(process);
         }
         self.processes[process].descriptors.clear();
+        self.processes[process].loose.clear();
         for thread in self.threads.iter_mut().filter(|thread| thread.process == process) {
             thread.state = State::Gone;
         }

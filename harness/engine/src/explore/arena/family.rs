@@ -339,6 +339,7 @@ impl Process {
             listener: elder.listener.clone(),
             memory,
             descriptors: elder.descriptors.clone(),
+            loose: Vec::new(),
             directory: elder.directory,
             umask: elder.umask,
             births: Vec::new(),

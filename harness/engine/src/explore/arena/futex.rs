@@ -26,9 +26,7 @@ impl Arena<'_> {
             if waits {
                 let id = self.threads[index].id;
                 self.processes[process].set_line(id, line);
-                self.threads[index].state = State::Parked(notification);
-                self.hear_the_end(process);
-                self.open_door(self.processes[process].client);
+                self.park(index, notification);
             } else if self.processes[process].begins_at(address) {
                 return self.come_to_door(index, notification);
             } else {
@@ -69,6 +67,14 @@ impl Arena<'_> {
                 self.pass(index, &notification, Answer::Continue)
             }
         }
+    }
+
+    /// A client has come to the end of its part.
+    pub(super) fn park(&mut self, index: usize, notification: Notification) {
+        let process = self.threads[index].process;
+        self.threads[index].state = State::Parked(notification);
+        self.hear_the_end(process);
+        self.open_door(self.processes[process].client);
     }
 
     /// Wakes up to `most` threads of a process that wait at this address, in the order of their

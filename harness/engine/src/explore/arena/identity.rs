@@ -27,6 +27,8 @@ use crate::explore::gate::{Answer, At, Auxiliary, Call, ClientMemory, Notificati
 const FIRST_PID: i32 = 5_000_001;
 /// The time at which the first one started, in ticks since the machine did.
 const FIRST_START: u64 = 7_000_001;
+/// Fields of `/proc/PID/stat` from the state on.
+const FIELDS: usize = 50;
 /// Random bytes that one call brings at most.
 const RANDOM_MAX: usize = 1 << 20;
 /// Where in the auxiliary vector the address of 16 random bytes is.
@@ -82,7 +84,7 @@ impl Arena<'_> {
         let process = self.threads[index].process;
         self.threads[index].state = State::Running;
         match self.tell_of_life(process, &call)? {
-            Ending::Loose(file) => self.hand_over_loose(index, notification.id, &file).map(drop),
+            Ending::Loose(file) => self.hand_over_loose(index, &notification, file).map(drop),
             Ending::Answer(answer) => match self.answer(index, &notification, answer) {
                 // It has killed itself: that is seen when nothing more comes.
                 Err(ArenaError::Client(_)) if about == process => Ok(()),
@@ -108,7 +110,7 @@ impl Arena<'_> {
         let errno = |errno| Ok(Ending::Answer(Answer::Errno(errno)));
         match call {
             Call::Kill { pid, signal } | Call::ThreadKill { pid, signal, .. } => {
-                let Some(about) = self.who_is(*pid).filter(|&about| self.processes[about].is_alive()) else {
+                let Some(about) = self.who_is(*pid).filter(|&about| self.is_alive(about)) else {
                     return errno(libc::ESRCH);
                 };
                 if *signal != 0 && about != process {
@@ -130,7 +132,7 @@ impl Arena<'_> {
             }
             Call::Open { at, .. } => {
                 let Some((about, rest)) = self.asks_after(process, at) else { return errno(libc::ENOENT) };
-                if !self.processes[about].is_alive() {
+                if !self.is_alive(about) {
                     return errno(libc::ENOENT);
                 }
                 if rest != b"/stat" {
@@ -139,33 +141,13 @@ impl Arena<'_> {
                     );
                     return errno(libc::ENOENT);
                 }
-                match stat_of(self.processes[about].pid(), about) {
+                let all = self.drives(self.processes[process].client);
+                match stat_of(self.processes[about].pid(), about, all) {
                     Ok(file) => Ok(Ending::Loose(file)),
                     Err(error) => errno(error.raw_os_error().unwrap_or(libc::EIO)),
                 }
             }
             other => Err(ArenaError::Confused(format!("{other:?} asks after nobody"))),
-        }
-    }
-
-    /// Answers a client with a descriptor that does not lead into the state directory.
-    pub(super) fn hand_over_loose(
-        &mut self,
-        index: usize,
-        id: u64,
-        file: &File,
-    ) -> Result<Result<i64, i32>, ArenaError> {
-        use std::os::fd::AsFd;
-        self.set_dial(index);
-        let process = self.threads[index].process;
-        let listener = &self.processes[process].listener;
-        match listener.answer_with_fd(id, file.as_fd(), true, None) {
-            Ok(fd) => Ok(Ok(fd.into())),
-            Err(error) if error.raw_os_error() == Some(libc::EMFILE) => {
-                listener.answer(id, Answer::Errno(libc::EMFILE)).map_err(ArenaError::gate("answering"))?;
-                Ok(Err(libc::EMFILE))
-            }
-            Err(error) => Err(ArenaError::gate("handing over a descriptor")(error)),
         }
     }
 
@@ -179,9 +161,9 @@ impl Arena<'_> {
         let is_ready = self.keeps_worker(self.client_index(index));
         let mut left = RANDOM_MAX;
         let mut told = Ok(());
-        let thread = &mut self.threads[index];
-        thread.state = State::Running;
+        self.threads[index].state = State::Running;
         for span in into {
+            let thread = &mut self.threads[index];
             let length = span.length.min(left);
             left -= length;
             let mut bytes: Vec<u8> = Vec::with_capacity(length + 8);
@@ -189,9 +171,10 @@ impl Arena<'_> {
                 thread.drawn += 1;
                 bytes.extend_from_slice(&digest(&("random", thread.id.0, thread.drawn)).to_ne_bytes());
             }
-            let written = self.processes[thread.process].memory.write(span.address, &bytes[..length]);
-            told = told.and(written);
+            let process = thread.process;
+            told = told.and(self.write_to(process, span.address, &bytes[..length]));
         }
+        let thread = &mut self.threads[index];
         if !is_ready {
             thread.drawn_when_ready = thread.drawn;
         }
@@ -221,19 +204,28 @@ impl Arena<'_> {
     }
 }
 
-/// What `/proc/PID/stat` says, with the process id and the start that clients see.
-fn stat_of(pid: u32, process: usize) -> std::io::Result<File> {
-    let text = std::fs::read(format!("/proc/{pid}/stat"))?;
-    let text = String::from_utf8_lossy(&text);
-    let (name, rest) = text.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')).unwrap_or(("", ""));
-    let mut fields: Vec<String> = rest.split_ascii_whitespace().map(str::to_owned).collect();
+/// What `/proc/PID/stat` says, with the process id and the start that clients see. `all`: with everything else as it is;
+/// otherwise with nothing that is another thing each time.
+fn stat_of(pid: u32, process: usize, all: bool) -> std::io::Result<File> {
+    let (name, mut fields) = if all {
+        let text = std::fs::read(format!("/proc/{pid}/stat"))?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let (name, rest) =
+            text.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')).unwrap_or(("", ""));
+        (name.to_owned(), rest.split_ascii_whitespace().map(str::to_owned).collect())
+    } else {
+        let mut fields = vec!["0".to_owned(); FIELDS];
+        "S".clone_into(&mut fields[0]);
+        ("client".to_owned(), fields)
+    };
     // The state is the third field of the file and the first one here.
     if let Some(start) = fields.get_mut(22 - 3) {
         *start = (FIRST_START + process as u64).to_string();
     }
     let name_of_file = rustix::fs::memfd_create("stat", rustix::fs::MemfdFlags::CLOEXEC)?;
     let mut file = File::from(name_of_file);
-    writeln!(file, "{} ({name}) {}", FIRST_PID + process as i32, fields.join(" "))?;
+    // At once: a file that is written piece by piece is a call for each.
+    file.write_all(format!("{} ({name}) {}\n", FIRST_PID + process as i32, fields.join(" ")).as_bytes())?;
     file.rewind()?;
     Ok(file)
 }
@@ -246,14 +238,20 @@ mod tests {
 
     #[test]
     fn a_stat_keeps_its_form_and_says_who_it_is_about() {
-        let mut text = String::new();
-        let mut file = stat_of(std::process::id(), 3).expect("this process has one");
-        file.read_to_string(&mut text).expect("readable");
         let real = std::fs::read_to_string("/proc/self/stat").expect("readable");
-        let tail = |text: &str| text.rsplit(')').next().expect("a tail").split_whitespace().count();
-        assert_eq!(tail(&text), tail(&real));
-        assert!(text.starts_with(&format!("{} (", FIRST_PID + 3)));
-        let started = text.rsplit(')').next().and_then(|tail| tail.split_whitespace().nth(19));
-        assert_eq!(started, Some((FIRST_START + 3).to_string().as_str()));
+        for all in [false, true] {
+            let mut text = String::new();
+            let mut file = stat_of(std::process::id(), 3, all).expect("this process has one");
+            file.read_to_string(&mut text).expect("readable");
+            let tail = |text: &str| text.rsplit(')').next().expect("a tail").split_whitespace().count();
+            assert_eq!(tail(&text), tail(&real));
+            assert!(text.starts_with(&format!("{} (", FIRST_PID + 3)));
+            let field = |number: usize| {
+                let field = text.rsplit(')').next().and_then(|tail| tail.split_whitespace().nth(number));
+                field.expect("a field").to_owned()
+            };
+            assert_eq!(field(19), (FIRST_START + 3).to_string());
+            assert_eq!(field(1) == "0", !all, "{text}");
+        }
     }
 }

@@ -16,6 +16,7 @@ mod deed;
 mod descriptors;
 mod detour;
 mod dial;
+mod double;
 mod end;
 mod exec;
 mod family;
@@ -26,11 +27,13 @@ mod identity;
 mod late;
 mod locks;
 mod lookout;
+mod loose;
 mod nap;
 mod nursery;
 mod overheard;
 mod perform;
 mod process;
+mod repertoire;
 mod reuse;
 mod snapshot;
 mod spared;
@@ -59,6 +62,7 @@ use tearproof_core::object::Object as Protected;
 use crate::explore::access::Footprint;
 use crate::explore::system::ThreadId;
 use crate::worker::{Control, PartKind, Specification};
+use double::Double;
 use fate::Fate;
 use locks::Locks;
 use nursery::{Cradle, Nursery};
@@ -97,6 +101,9 @@ pub enum ArenaError {
     /// The supervisor's picture of the state directory is wrong.
     #[error(transparent)]
     Mismatch(#[from] Mismatch),
+    /// A client that was played does not do what it did before.
+    #[error("{0}")]
+    Unlike(String),
     /// The supervisor itself is wrong.
     #[error("this is a defect of the harness: {0}")]
     Confused(String),
@@ -129,6 +136,11 @@ pub struct Arena<'s> {
     cradles: Vec<Option<Cradle>>,
     /// Who plays for the agents of the clients, by client.
     understudies: Vec<Understudy>,
+    /// What is known of each client, and whether it is played.
+    doubles: Vec<Double>,
+    plays_known_parts: bool,
+    /// In this execution somebody who is played has taken a lock that the kernel does not know of.
+    locks_in_name_only: bool,
     /// The mask that clients begin with.
     umask: u32,
     processes: Vec<Process>,
@@ -221,6 +233,9 @@ impl<'s> Arena<'s> {
             nursery,
             cradles: Vec::new(),
             understudies: Vec::new(),
+            doubles: Vec::new(),
+            plays_known_parts: true,
+            locks_in_name_only: false,
             umask: process::current_umask(),
             processes: Vec::new(),
             threads: Vec::new(),
@@ -256,6 +271,7 @@ impl<'s> Arena<'s> {
             caused: Footprint::new(),
         };
         arena.understudies.resize_with(arena.specification.processes.len(), Understudy::default);
+        arena.doubles.resize_with(arena.specification.processes.len(), Double::default);
         for index in 0..arena.specification.processes.len() {
             arena.spawn(index)?;
         }

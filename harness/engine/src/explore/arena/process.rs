@@ -11,6 +11,7 @@ use super::dial::Dial;
 use super::family::{Birth, Origin};
 use super::held::Held;
 use super::lookout::Runtime;
+use super::loose::Loose;
 use super::nursery::{Cradle, Offspring, Patience};
 use super::timers::Timers;
 use super::tree::Inode;
@@ -110,6 +111,7 @@ pub(super) struct Process {
     pub listener: Rc<Listener>,
     pub memory: ClientMemory,
     pub descriptors: Descriptors,
+    pub loose: Vec<Loose>,
     /// Threads and processes that were started in the family and have not come to the gate yet; of the
     /// client's own process.
     pub births: Vec<Birth>,
@@ -299,6 +301,7 @@ impl Arena<'_> {
             listener,
             memory,
             descriptors: Descriptors::default(),
+            loose: Vec::new(),
             births: Vec::new(),
             held: Vec::new(),
             in_a_row: (0, 0),
@@ -429,15 +432,25 @@ impl Arena<'_> {
         }
     }
 
+    /// Whether a client is alive in this execution.
+    pub(super) fn is_alive(&self, index: usize) -> bool {
+        !self.doubles[index].is_felled() && self.processes[index].is_alive()
+    }
+
     /// Kills a process, and leaves its place empty.
     pub(super) fn kill(&mut self, index: usize) -> Result<(), ArenaError> {
+        let stays = self.fell(index);
         self.end_family(index, &mut Footprint::new())?;
         for thread in self.threads.iter_mut().filter(|thread| thread.process == index) {
             thread.state = State::Gone;
         }
         let process = &mut self.processes[index];
         process.descriptors.clear();
+        process.loose.clear();
         process.at_hand = AtHand::default();
+        if stays {
+            return Ok(());
+        }
         let Body::Child(child) = &mut process.body else {
             return Err(ArenaError::Confused("only clients are killed".to_owned()));
         };
@@ -447,6 +460,9 @@ impl Arena<'_> {
 
     /// Kills a process and starts it anew.
     pub(super) fn respawn(&mut self, index: usize) -> Result<(), ArenaError> {
+        if self.raise(index) {
+            return Ok(());
+        }
         self.kill(index)?;
         self.spawn(index)
     }

@@ -31,6 +31,12 @@ impl Inode {
         Self(digest(&("made", thread, step)))
     }
 
+    /// Its number, as clients are told it.
+    pub fn number(self) -> u64 {
+        // Some languages have no larger ones, and none is 0.
+        digest(&("number", self.0)) >> 11 | 1
+    }
+
     /// The object of this kind that belongs to the inode.
     pub const fn object(self, kind: ObjectKind) -> Object {
         Object { kind, key: self.0 }

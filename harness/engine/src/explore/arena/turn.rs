@@ -179,13 +179,13 @@ impl System for Arena<'_> {
                 self.confirm()?;
             }
             Ending::Loose(file) => {
-                let done = self.hand_over_loose(index, notification.id, &file)?;
+                let done = self.hand_over_loose(index, &notification, file)?;
                 self.note(id, part, &call, Some(done));
                 returned = Some(done.map(|_| 0));
                 self.settle(client)?;
             }
             Ending::Descriptor { file, close_on_exec, at } => {
-                let done = self.hand_over(index, notification.id, file, close_on_exec, at)?;
+                let done = self.hand_over(index, &notification, file, close_on_exec, at)?;
                 self.note(id, part, &call, Some(done));
                 // The number is the client's own affair.
                 returned = Some(done.map(|_| 0));
@@ -255,6 +255,7 @@ impl Arena<'_> {
         self.files = 0;
         self.locks.clear();
         self.wires.clear();
+        self.locks_in_name_only = false;
         self.gates.clear();
         self.cut.clear();
         self.mapped.clear();
@@ -303,7 +304,7 @@ impl Arena<'_> {
             let played = std::mem::take(&mut self.processes[process].plays);
             let kind = self.specification.processes[process].kind;
             let playing = !matches!(kind, PartKind::Server | PartKind::Planter);
-            let anew = stuck || played && self.is_used_up(process) || !self.processes[process].is_alive();
+            let anew = stuck || played && self.is_used_up(process) || !self.is_alive(process);
             if playing && anew {
                 self.respawn(process)?;
             } else {

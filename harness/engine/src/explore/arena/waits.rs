@@ -20,7 +20,11 @@ impl Arena<'_> {
         call: Call,
     ) -> Result<(), ArenaError> {
         let process = self.threads[index].process;
+        self.processes[process].close_loose(&call);
         match call {
+            ref call if self.is_on_loose_file(process, call) => {
+                self.use_loose_file(index, &notification, call)
+            }
             Call::Futex { address, operation, value, timeout, .. } => {
                 self.futex(index, notification, [address, timeout], operation, value)
             }
@@ -47,7 +51,7 @@ impl Arena<'_> {
                 let seconds = self.read_clock(index, libc::CLOCK_REALTIME) / 1_000_000_000;
                 if buffer != 0 {
                     // A wrong address would have been the client's own mistake.
-                    let _ = self.processes[process].memory.write(buffer, &seconds.to_ne_bytes());
+                    let _ = self.write_to(process, buffer, &seconds.to_ne_bytes());
                 }
                 self.pass(index, &notification, Answer::Value(seconds as i64))
             }
@@ -189,7 +193,7 @@ impl Arena<'_> {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&parts[0].to_ne_bytes());
         bytes[8..].copy_from_slice(&parts[1].to_ne_bytes());
-        let told = self.processes[self.threads[index].process].memory.write(buffer, &bytes);
+        let told = self.write_to(self.threads[index].process, buffer, &bytes);
         let answer = if told.is_ok() { Answer::Value(value) } else { Answer::Errno(libc::EFAULT) };
         self.pass(index, notification, answer)
     }

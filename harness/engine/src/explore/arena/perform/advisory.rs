@@ -1,7 +1,7 @@
 //! Advisory locks of files: `flock`, and `fcntl` for processes and for open files.
 //!
 //! Who has what is known here ([`super::super::locks`]); the kernel is asked to lock as well, so that
-//! both can be compared.
+//! both can be compared. Locks of processes are taken by those: who is played for (`double`) has them here alone.
 
 use std::os::fd::AsRawFd;
 
@@ -63,6 +63,9 @@ impl Arena<'_> {
         let mut footprint = Footprint::new();
         if request == LockRequest::Query {
             footprint.push(access(object, Mode::Read));
+            if self.has_locks_in_name_only() {
+                return Err(ArenaError::Unlike("a client asks the kernel who has a lock".to_owned()));
+            }
             return Ok(Effect::answer(footprint, Answer::Continue));
         }
         if !self.locks.is_free(file.inode, kind, owner, request, range) {
@@ -70,7 +73,8 @@ impl Arena<'_> {
             // the old lock, says the manual; Linux keeps it as long as it does not wait.
             footprint.push(access(object, Mode::Read));
             let errno = libc::EAGAIN;
-            if kind != LockKind::Posix {
+            let knows_nothing = kind == LockKind::OpenFile && self.has_locks_in_name_only();
+            if kind != LockKind::Posix && !knows_nothing {
                 self.ask_kernel(file, kind, request, range, Err(errno))?;
             }
             return Ok(Effect::answer(footprint, Answer::Errno(errno)));
@@ -91,6 +95,7 @@ impl Arena<'_> {
         self.locks.grant(file.inode, kind, owner, request, range);
         let answer = if kind == LockKind::Posix {
             // The lock is to be the client's own, so the client takes it; it need not wait.
+            self.lock_in_name_only(process);
             Answer::Continue
         } else {
             self.ask_kernel(file, kind, request, range, Ok(0))?;

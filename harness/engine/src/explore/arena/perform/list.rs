@@ -14,6 +14,7 @@ use super::transfer::offset_of;
 use super::{Effect, access, returned};
 use crate::explore::access::{Footprint, Mode, ObjectKind};
 use crate::explore::arena::descriptors::OpenFile;
+use crate::explore::arena::tree::{Inode, Kind};
 use crate::explore::arena::{Arena, ArenaError};
 use crate::explore::gate::{Answer, Span};
 
@@ -52,11 +53,36 @@ impl Arena<'_> {
         if goes_on && filled > 0 {
             self.note_escape("a directory is listed in several parts, in an order that is the kernel's");
         }
-        let sorted = by_name(&records[..filled]);
-        if self.processes[process].memory.write(into.address, &sorted).is_err() {
+        let mut sorted = by_name(&records[..filled]);
+        if self.numbers_inodes(process) {
+            self.number_inodes(file.inode, &mut sorted);
+        }
+        if self.write_to(process, into.address, &sorted).is_err() {
             return Ok(Effect::answer(footprint, Answer::Errno(libc::EFAULT)));
         }
         Ok(Effect::answer(footprint, Answer::Value(filled as i64)))
+    }
+}
+
+impl Arena<'_> {
+    /// Has the records of a directory tell the numbers that inodes have here.
+    fn number_inodes(&self, directory: Inode, records: &mut [u8]) {
+        let Some(Kind::Directory(names, parent)) = self.tree.kind(directory) else { return };
+        let mut rest = records;
+        while rest.len() > NAME {
+            let length = usize::from(u16::from_ne_bytes([rest[LENGTH.start], rest[LENGTH.start + 1]]));
+            let (record, after) = rest.split_at_mut(length.clamp(NAME, rest.len()));
+            let name = record[NAME..].split(|&byte| byte == 0).next().unwrap_or_default();
+            let inode = match name {
+                b"." => Some(directory),
+                b".." => Some(*parent),
+                name => names.iter().find(|(known, _)| **known == *name).map(|(_, inode)| *inode),
+            };
+            if let Some(inode) = inode {
+                record[..8].copy_from_slice(&inode.number().to_ne_bytes());
+            }
+            rest = after;
+        }
     }
 }
 

@@ -29,6 +29,7 @@ use crate::explore::gate::{Answer, Call};
 
 pub(super) use advisory::lock_object;
 pub(super) use socket::Unconfirmed;
+pub(super) use status::status_of_made_up_file;
 
 const PAGE: u64 = 4096;
 
@@ -190,9 +191,8 @@ impl Arena<'_> {
                 let file = self.open_file(process, *fd);
                 self.list(process, &file, *into)
             }
-            Call::ChangeMode { target, .. } | Call::ChangeOwner { target } => {
-                self.change_attributes(process, target)
-            }
+            Call::ChangeMode { target, mode } => self.change_attributes(process, target, Some(*mode)),
+            Call::ChangeOwner { target } => self.change_attributes(process, target, None),
             Call::SetTimes { target, times } => self.change_times(thread, target, *times),
             Call::Lock { fd, kind, request, wait, start, length } => {
                 let file = self.open_file(process, *fd);

@@ -12,9 +12,10 @@ use super::{Effect, Ending, Returned, access, answer, returned};
 use crate::explore::access::{Footprint, Mode, ObjectKind, Potential};
 use crate::explore::arena::descriptors::OpenFile;
 use crate::explore::arena::locks::Owner;
+use crate::explore::arena::repertoire::Reply;
 use crate::explore::arena::tree::{Destination, Kind, Place, digest};
 use crate::explore::arena::{Arena, ArenaError};
-use crate::explore::gate::{Answer, At};
+use crate::explore::gate::{Answer, At, Notification};
 use crate::explore::open_files::exhausted;
 
 impl Arena<'_> {
@@ -235,24 +236,33 @@ impl Arena<'_> {
     pub(in crate::explore::arena) fn hand_over(
         &mut self,
         index: usize,
-        id: u64,
+        notification: &Notification,
         file: Rc<OpenFile>,
         close_on_exec: bool,
         at: Option<i32>,
     ) -> Result<Returned, ArenaError> {
-        self.set_dial(index);
         let process = self.threads[index].process;
+        let Some(Notification { id, .. }) = self.whom_to_answer(index, notification, Reply::Descriptor)?
+        else {
+            let given = self.take_descriptor(process, file.number);
+            let fd = given.ok_or_else(|| ArenaError::Confused("an open file has no number".to_owned()))?;
+            self.processes[process].descriptors.insert(fd, file);
+            return Ok(Ok(fd.into()));
+        };
+        self.set_dial(index);
         let listener = &self.processes[process].listener;
         let at = at.map(|at| at as u32);
         match listener.answer_with_fd(id, file.file.as_fd(), close_on_exec, at) {
             Ok(fd) => {
                 self.processes[process].at_hand.forget(|kept| kept == fd);
                 self.processes[process].descriptors.insert(fd, file);
+                self.watch_descriptor(process, fd);
                 Ok(Ok(fd.into()))
             }
             // The client's table is full: that is what its call returns.
             Err(error) if error.raw_os_error() == Some(libc::EMFILE) => {
                 let answered = listener.answer(id, Answer::Errno(libc::EMFILE));
+                self.look_away(process);
                 answered.map_err(|error| self.unanswered(process, error))?;
                 Ok(Err(libc::EMFILE))
             }

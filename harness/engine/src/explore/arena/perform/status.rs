@@ -7,7 +7,7 @@ use smallvec::smallvec;
 
 use super::{Effect, PAGE, access, answer, returned};
 use crate::explore::access::{Footprint, Mode, ObjectKind, Potential};
-use crate::explore::arena::tree::Destination;
+use crate::explore::arena::tree::{Destination, Inode};
 use crate::explore::arena::{Arena, ArenaError};
 use crate::explore::gate::{Answer, At, Span, StatForm, Target};
 
@@ -34,6 +34,7 @@ impl Arena<'_> {
             footprint.push(access(inode.object(ObjectKind::Metadata), Mode::Read));
             footprint.push(access(inode.object(ObjectKind::Attributes), Mode::Read));
         }
+        let number = inode.filter(|_| self.numbers_inodes(process)).map(Inode::number);
         let stamp = inode.map_or(0, |inode| self.stamp(inode));
         let (seconds, nanoseconds) = ((stamp / 1_000_000_000) as i64, (stamp % 1_000_000_000) as u32);
         let (result, bytes) = match form {
@@ -45,6 +46,7 @@ impl Arena<'_> {
                 (stat.st_mtime, stat.st_ctime, stat.st_atime) = (seconds, seconds, seconds);
                 (stat.st_mtime_nsec, stat.st_ctime_nsec, stat.st_atime_nsec) =
                     (nanoseconds.into(), nanoseconds.into(), nanoseconds.into());
+                stat.st_ino = number.unwrap_or(stat.st_ino);
                 (done, bytes_of(&stat))
             }
             StatForm::Statx(mask) => {
@@ -57,11 +59,12 @@ impl Arena<'_> {
                 {
                     (time.tv_sec, time.tv_nsec) = (seconds, nanoseconds);
                 }
+                stat.stx_ino = number.unwrap_or(stat.stx_ino);
                 (done, bytes_of(&stat))
             }
         };
         let result = result.and_then(|value| {
-            self.processes[process].memory.write(buffer, &bytes).map(|()| value).map_err(|_| libc::EFAULT)
+            self.write_to(process, buffer, &bytes).map(|()| value).map_err(|_| libc::EFAULT)
         });
         let mut effect = Effect::answer(footprint, answer(result));
         if matches!(target, Target::Path(..)) {
@@ -96,7 +99,7 @@ impl Arena<'_> {
     }
 
     /// The text of a symbolic link.
-    pub(super) fn read_link(&self, process: usize, at: &At, buffer: Span) -> Result<Effect, ArenaError> {
+    pub(super) fn read_link(&mut self, process: usize, at: &At, buffer: Span) -> Result<Effect, ArenaError> {
         let mut footprint = Footprint::new();
         if let Destination::Place(place) = self.resolve(process, at, false, &mut footprint) {
             footprint.push(access(place.entry(), Mode::Read));
@@ -107,21 +110,41 @@ impl Arena<'_> {
         let length = unsafe { libc::readlink(path.as_ptr(), text.as_mut_ptr().cast(), text.len()) };
         let mut result = returned(length as i64);
         if let Ok(length) = result
-            && self.processes[process].memory.write(buffer.address, &text[..length as usize]).is_err()
+            && self.write_to(process, buffer.address, &text[..length as usize]).is_err()
         {
             result = Err(libc::EFAULT);
         }
         Ok(Effect::answer(footprint, answer(result)))
     }
 
-    /// A change of access rights, or of the owner.
-    pub(super) fn change_attributes(&self, process: usize, target: &Target) -> Result<Effect, ArenaError> {
+    /// A change of access rights, which are to be these, or of the owner. Programs do it themselves: they may have other
+    /// rights.
+    pub(super) fn change_attributes(
+        &self,
+        process: usize,
+        target: &Target,
+        mode: Option<u32>,
+    ) -> Result<Effect, ArenaError> {
         let (inode, mut footprint) = self.target(process, target);
         if let Some(inode) = inode {
             footprint.push(access(inode.object(ObjectKind::Attributes), Mode::Write));
             footprint.push(access(inode.object(ObjectKind::Metadata), Mode::Update));
         }
-        let mut effect = Effect::answer(footprint, Answer::Continue);
+        let done = match (mode, target) {
+            _ if self.drives(self.processes[process].client) => Answer::Continue,
+            (Some(mode), Target::Fd(fd)) => {
+                let file = self.processes[process].descriptors.get(*fd).map(|file| file.file.as_raw_fd());
+                // SAFETY: takes plain numbers.
+                answer(returned(unsafe { libc::fchmod(file.unwrap_or(-1), mode) }))
+            }
+            (Some(mode), Target::Path(at, true)) => {
+                let path = self.own_path(process, at);
+                // SAFETY: the path ends in a zero byte and outlives the call.
+                answer(returned(unsafe { libc::chmod(path.as_ptr(), mode) }))
+            }
+            _ => Answer::Continue,
+        };
+        let mut effect = Effect::answer(footprint, done);
         if matches!(target, Target::Path(..)) {
             effect.potential.push(Potential::Any(ObjectKind::Attributes, Mode::Write));
             effect.potential.push(Potential::Any(ObjectKind::Metadata, Mode::Update));
@@ -166,6 +189,25 @@ impl Arena<'_> {
             effect.potential.push(Potential::Any(ObjectKind::Metadata, Mode::Write));
         }
         Ok(effect)
+    }
+}
+
+/// The status of a file that the supervisor makes up: as files below `/proc` it does not say how long it is.
+pub(in crate::explore::arena) fn status_of_made_up_file(form: StatForm) -> Vec<u8> {
+    const MODE: u32 = libc::S_IFREG | 0o444;
+    match form {
+        StatForm::Stat => {
+            // SAFETY: zero is a value of every field.
+            let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+            (stat.st_mode, stat.st_nlink) = (MODE, 1);
+            bytes_of(&stat)
+        }
+        StatForm::Statx(mask) => {
+            // SAFETY: zero is a value of every field.
+            let mut stat: libc::statx = unsafe { std::mem::zeroed() };
+            (stat.stx_mask, stat.stx_mode, stat.stx_nlink) = (mask & libc::STATX_BASIC_STATS, MODE as u16, 1);
+            bytes_of(&stat)
+        }
     }
 }
 

@@ -89,7 +89,7 @@ impl Arena<'_> {
         let mut rest = &bytes[..];
         for span in into {
             let here = rest.len().min(span.length);
-            if self.processes[process].memory.write(span.address, &rest[..here]).is_err() {
+            if self.write_to(process, span.address, &rest[..here]).is_err() {
                 return Ok(Effect::answer(footprint, Answer::Errno(libc::EFAULT)));
             }
             rest = &rest[here..];
@@ -133,10 +133,13 @@ impl Arena<'_> {
                 let wanted = from.iter().map(|span| span.length).sum::<usize>().min(LARGEST);
                 let mut whole = vec![0; wanted];
                 let mut filled = 0;
+                let brought = self.brought(process);
                 for span in from {
                     let here = span.length.min(wanted - filled);
                     let into = &mut whole[filled..filled + here];
-                    if self.processes[process].memory.read(span.address, into).is_err() {
+                    if let Some(brought) = brought {
+                        into.copy_from_slice(&brought[filled..filled + here]);
+                    } else if self.processes[process].memory.read(span.address, into).is_err() {
                         return Ok(Effect::answer(Footprint::new(), Answer::Errno(libc::EFAULT)));
                     }
                     filled += here;
