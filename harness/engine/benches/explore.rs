@@ -4,7 +4,8 @@
 //! The floor is the same calls of the same number of processes on the same processor, every one of
 //! them stopped by the same filter and answered with leave to go on, without a look at it; and a
 //! state directory that is put back. What the engine takes on top is its knowledge: decoding,
-//! doing the calls in the clients' place, footprints, the search. Two more floors are those of
+//! doing the calls in the clients' place, footprints, the search. Where clients are *played* once it is known what they
+//! do, most executions take no gates at all. Two more floors are those of
 //! clients that do not live on: forked for each execution, or executed; the engine is held against these
 //! with clients that it forks, and with a program that it executes for each operation.
 //!
@@ -145,7 +146,7 @@ fn program() -> Program {
 
 /// How long this many executions take once the processes stand ready; extrapolated where there are
 /// no more.
-fn searched(reduction: Reduction, birth: Birth, executions: u64) -> Duration {
+fn searched(reduction: Reduction, birth: Birth, played: bool, executions: u64) -> Duration {
     let plan = match birth {
         Birth::Executed => {
             let program = program();
@@ -173,7 +174,7 @@ fn searched(reduction: Reduction, birth: Birth, executions: u64) -> Duration {
         fresh: birth == Birth::Forked,
         reuse: false,
         kills_everywhere: false,
-        plays_known_parts: true,
+        plays_known_parts: played,
         recounts: false,
         most: executions + 1,
     };
@@ -376,14 +377,17 @@ fn executions(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("explore");
     group.throughput(Throughput::Elements(1)).sample_size(10).measurement_time(Duration::from_secs(3));
     group.bench_function("execution, every schedule", |bencher| {
-        bencher.iter_custom(|executions| searched(Reduction::None, Birth::Persistent, executions));
+        bencher.iter_custom(|executions| searched(Reduction::None, Birth::Persistent, false, executions));
     });
-    group.bench_function("execution, one of each class", |bencher| {
-        bencher.iter_custom(|executions| searched(Reduction::Optimal, Birth::Persistent, executions));
+    group.bench_function("execution, every schedule, played clients", |bencher| {
+        bencher.iter_custom(|executions| searched(Reduction::None, Birth::Persistent, true, executions));
+    });
+    group.bench_function("execution, one of each class, played clients", |bencher| {
+        bencher.iter_custom(|executions| searched(Reduction::Optimal, Birth::Persistent, true, executions));
     });
     for birth in [Birth::Forked, Birth::Executed] {
         group.bench_function(format!("execution, {} clients", birth.name()), |bencher| {
-            bencher.iter_custom(|executions| searched(Reduction::None, birth, executions));
+            bencher.iter_custom(|executions| searched(Reduction::None, birth, false, executions));
         });
     }
     group.bench_function("execution, judged", |bencher| bencher.iter_custom(judged));
@@ -404,11 +408,13 @@ fn ratios(rounds: usize, executions: u64) {
     });
     // Each with the floor that it is held against.
     let mut names = vec![
-        ("every schedule", Birth::Persistent),
-        ("one of each class", Birth::Persistent),
-        ("judged", Birth::Persistent),
+        ("persistent clients", Birth::Persistent),
         ("forked clients", Birth::Forked),
         ("executed programs", Birth::Executed),
+        ("played clients", Birth::Persistent),
+        ("played, as if forked", Birth::Forked),
+        ("played, reduced", Birth::Persistent),
+        ("played, judged", Birth::Persistent),
     ];
     let engines = names.len();
     let mut taken: Vec<Vec<f64>> = vec![Vec::new(); engines + floors.len()];
@@ -422,11 +428,14 @@ fn ratios(rounds: usize, executions: u64) {
     for _ in 0..rounds {
         let per = |taken: Duration, executions: u64| taken.as_secs_f64() * 1e6 / executions as f64;
         let few = executions / 20 + 1;
-        taken[0].push(per(searched(Reduction::None, Birth::Persistent, executions), executions));
-        taken[1].push(per(searched(Reduction::Optimal, Birth::Persistent, executions), executions));
-        taken[2].push(per(judged(executions), executions));
-        taken[3].push(per(searched(Reduction::None, Birth::Forked, few), few));
-        taken[4].push(per(searched(Reduction::None, Birth::Executed, few), few));
+        let all = Reduction::None;
+        taken[0].push(per(searched(all, Birth::Persistent, false, executions), executions));
+        taken[1].push(per(searched(all, Birth::Forked, false, few), few));
+        taken[2].push(per(searched(all, Birth::Executed, false, few), few));
+        taken[3].push(per(searched(all, Birth::Persistent, true, executions), executions));
+        taken[4].push(per(searched(all, Birth::Forked, true, executions), executions));
+        taken[5].push(per(searched(Reduction::Optimal, Birth::Persistent, true, executions), executions));
+        taken[6].push(per(judged(executions), executions));
         for (index, (birth, bare)) in floors.iter_mut().enumerate() {
             let executions = if *birth == Birth::Persistent { executions } else { few };
             taken[engines + index].push(per(bare.executions(executions), executions));
@@ -434,7 +443,7 @@ fn ratios(rounds: usize, executions: u64) {
     }
     println!(
         "\n{CLIENTS} clients, 23 calls in the state directory; medians of {rounds} rounds by turns.\n\
-         {:<22} {:>10} {:>12} {:>16} {:>10}",
+         {:<28} {:>10} {:>12} {:>16} {:>10}",
         "", "µs", "executions/s", "ratio to floor", "answered"
     );
     for (index, ((name, birth), times)) in names.iter().zip(&taken).enumerate() {
@@ -444,7 +453,7 @@ fn ratios(rounds: usize, executions: u64) {
         let kind = if index < engines { "engine: " } else { "floor: " };
         let answered = index.checked_sub(engines).map_or(String::new(), |floor| answered[floor].to_string());
         println!(
-            "{:<22} {time:>10.1} {:>12.0} {ratio:>16.2} {answered:>10}",
+            "{:<28} {time:>10.1} {:>12.0} {ratio:>16.2} {answered:>10}",
             format!("{kind}{name}"),
             1e6 / time
         );
@@ -480,12 +489,13 @@ fn main() -> ExitCode {
             return if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
         // One of them alone, for profilers.
-        Some(alone @ ("engine" | "forked" | "executed" | "judged" | "floor" | "calls")) => {
+        Some(alone @ ("engine" | "played" | "forked" | "executed" | "judged" | "floor" | "calls")) => {
             let executions = next().parse().expect("a number");
             let taken = match alone {
-                "engine" => searched(Reduction::None, Birth::Persistent, executions),
-                "forked" => searched(Reduction::None, Birth::Forked, executions),
-                "executed" => searched(Reduction::None, Birth::Executed, executions),
+                "engine" => searched(Reduction::None, Birth::Persistent, false, executions),
+                "played" => searched(Reduction::None, Birth::Persistent, true, executions),
+                "forked" => searched(Reduction::None, Birth::Forked, false, executions),
+                "executed" => searched(Reduction::None, Birth::Executed, false, executions),
                 "judged" => judged(executions),
                 "calls" => calls(executions),
                 _ => Bare::start(Birth::Persistent).executions(executions),

@@ -116,10 +116,8 @@ impl Arena<'_> {
     /// one under way is over.
     pub fn play_known_parts(&mut self, wanted: bool) {
         self.plays_known_parts = wanted;
-        for process in 0..self.doubles.len() {
-            if !wanted {
-                self.raise(process);
-            }
+        if !wanted {
+            self.forget_parts();
         }
     }
 
@@ -133,7 +131,6 @@ impl Arena<'_> {
         let part = &self.specification.processes[client];
         self.plays_known_parts
             && self.deeds.is_none()
-            && !self.renews
             && matches!(part.kind, PartKind::Client(_) | PartKind::Auditor)
             && part.threads == 1
             && !self.drives(client)
@@ -164,10 +161,20 @@ impl Arena<'_> {
         } else {
             Part::Watched(Watched { at: SceneId::PARKED, under_way: None })
         };
+        // Who is played does nothing that it could remember.
+        self.processes[client].plays = !matches!(part, Part::Played(_));
         let double = &mut self.doubles[client];
         double.part = part;
         double.written.clear();
         double.bytes.clear();
+    }
+
+    /// What was learned of clients that remember what they did before is of no use any more.
+    pub(super) fn forget_parts(&mut self) {
+        for process in 0..self.doubles.len() {
+            self.raise(process);
+            self.doubles[process] = Double::default();
+        }
     }
 
     fn played(&self, process: usize) -> Option<&Played> {
@@ -490,6 +497,7 @@ impl Arena<'_> {
             return Err(ArenaError::Confused("only who is played can be called".to_owned()));
         };
         self.doubles[process].repertoire.note_merit(false);
+        self.processes[process].plays = true;
         let clock = self.step_clock().load(Ordering::SeqCst);
         let fence = self.control.fence().load(Ordering::SeqCst);
         let ring = self.launch.ring(self.processes[process].first_line);

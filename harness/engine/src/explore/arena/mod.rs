@@ -299,6 +299,9 @@ impl<'s> Arena<'s> {
     /// From now on, every execution has processes of its own: what a client remembers of an earlier one
     /// cannot matter.
     pub fn renew_processes(&mut self) {
+        if !self.renews {
+            self.forget_parts();
+        }
         self.renews = true;
     }
 
