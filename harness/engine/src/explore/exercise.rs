@@ -48,6 +48,8 @@ pub struct Executed<'a> {
     pub state: &'a Path,
     /// A digest of its class.
     pub class: u64,
+    /// How many parts of clients were played for them to their end so far.
+    pub performances: u64,
     /// What was recorded; nothing when that is not collected.
     pub recorded: &'a [RawEvent],
 }
@@ -82,7 +84,12 @@ pub fn every_execution(
                 true => bench.recount(arena)?.events,
                 false => Vec::new(),
             };
-            visit(Executed { state: &state, class: trace.class(), recorded: &recorded });
+            visit(Executed {
+                state: &state,
+                class: trace.class(),
+                performances: arena.performances(),
+                recorded: &recorded,
+            });
             Ok(Continue::Yes)
         };
         match exercise.reduction {

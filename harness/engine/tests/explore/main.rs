@@ -157,6 +157,8 @@ struct Ran {
     classes: BTreeSet<u64>,
     /// What was recorded in each execution, and when.
     recorded: BTreeSet<String>,
+    /// Parts that were played for clients.
+    performances: u64,
 }
 
 /// `None` when there are more executions than that.
@@ -180,6 +182,7 @@ fn run_with(script: &str, hazard: Hazard, exercise: Exercise) -> Option<Ran> {
     let root = StateRoot::create(&plan.base, &executable).expect("a state directory");
     let interrupt = Interrupt::listen().expect("signals");
     let (mut outcomes, mut classes, mut recorded) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut performances = 0;
     let clients = plan.scenario.clients[0].count as usize;
     let searched = every_execution(
         &plan,
@@ -198,6 +201,7 @@ fn run_with(script: &str, hazard: Hazard, exercise: Exercise) -> Option<Ran> {
             let text = outcome(executed, clients).replace(&*root.path().to_string_lossy(), "");
             outcomes.insert(text);
             classes.insert(executed.class);
+            performances = executed.performances;
             recorded.insert(format!("{} {:?}", executed.class, executed.recorded));
         },
     )
@@ -206,7 +210,7 @@ fn run_with(script: &str, hazard: Hazard, exercise: Exercise) -> Option<Ran> {
         return None;
     }
     assert_eq!(searched.end, End::Exhausted, "{script}");
-    Some(Ran { searched, outcomes, classes, recorded })
+    Some(Ran { searched, outcomes, classes, recorded, performances })
 }
 
 /// Raw executions, reduced ones, classes; `None` when there are too many raw ones.
@@ -253,6 +257,33 @@ fn two_writers_of_five_calls_and_a_reader_of_three() {
     println!("  {raw} raw executions, {classes} classes, {reduced} run");
     assert_eq!(raw, 72_072);
     assert!(reduced * 10 <= classes * 12);
+}
+
+/// Clients of which it is known what they do are played, and come to the same; that they do is compared for each program
+/// ([`compare`]).
+fn clients_that_are_known_are_played() {
+    for (script, hazard) in [
+        ("x2 w2 m20|x3 w3 m30|o0 r0", Hazard::Concurrency),
+        ("o0 F0 p0 U0|o0 F0 r0|d1 s0 d1 s0", Hazard::Concurrency),
+        ("x2 w2 m20|x3 w3 m30", Hazard::Kill),
+        ("x2 d1 u2|d1 e2 d1|d1 e2 u2", Hazard::Pause),
+    ] {
+        let exercise = Exercise { most: 20_000, ..EXERCISE };
+        let played = run_with(script, hazard, exercise).expect("few");
+        let themselves = Exercise { plays_known_parts: false, ..exercise };
+        let themselves = run_with(script, hazard, themselves).expect("few");
+        let fresh = run_with(script, hazard, Exercise { fresh: true, ..exercise }).expect("few");
+        println!(
+            "  {script} ({hazard}): {} executions, {} parts played",
+            played.searched.executions, played.performances
+        );
+        assert_eq!(themselves.performances, 0);
+        for known in [played, fresh] {
+            assert!(known.performances > known.searched.executions, "{script}");
+            assert_eq!(known.recorded, themselves.recorded, "{script}");
+            assert_eq!(known.outcomes, themselves.outcomes, "{script}");
+        }
+    }
 }
 
 fn locks_files_and_names_in_small_programs() {
@@ -620,7 +651,8 @@ fn main() -> ExitCode {
         }
         _ => {}
     }
-    let tests: [(&str, fn()); 12] = [
+    let tests: [(&str, fn()); 13] = [
+        ("clients_that_are_known_are_played", clients_that_are_known_are_played),
         ("programs_with_alarms_come_to_the_same_outcomes", programs_with_alarms_come_to_the_same_outcomes),
         (
             "programs_that_come_late_come_to_the_same_outcomes",

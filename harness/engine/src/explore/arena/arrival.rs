@@ -86,6 +86,9 @@ impl Arena<'_> {
                 }
                 continue;
             }
+            if self.is_played(client) {
+                return Ok(());
+            }
             if self.is_on_the_way(client) {
                 match self.receive(client)? {
                     Some(notification) => self.hold(client, notification),

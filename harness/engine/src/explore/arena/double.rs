@@ -24,7 +24,7 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
-use super::repertoire::{Arrival, Deeds, Learned, Repertoire, Reply, SceneId, Told};
+use super::repertoire::{Arrival, Deeds, Learned, Repertoire, Reply, SceneId, Told, TurnId};
 use super::thread::State;
 use super::{Arena, ArenaError};
 use crate::explore::gate::{Answer, Call, LockKind, LockRequest, Notification, Target, WAKE_PRIVATELY};
@@ -43,6 +43,8 @@ pub(super) struct Double {
     /// What the call under way has written into the client's memory: where, and how many bytes.
     written: SmallVec<[(u64, usize); 2]>,
     bytes: Vec<u8>,
+    /// How often the supervisor has played the part to its end.
+    performances: u64,
 }
 
 /// Who plays a client's part in this execution.
@@ -90,8 +92,7 @@ struct Played {
 /// What a client that is played was told.
 #[derive(Debug)]
 struct Line {
-    scene: SceneId,
-    told: Told,
+    turn: TurnId,
     written: SmallVec<[(u64, usize); 2]>,
     clock: u64,
     /// The descriptor that it was given, and the open file's number.
@@ -124,6 +125,11 @@ impl Arena<'_> {
     /// Whether it does.
     pub const fn plays_known_parts(&self) -> bool {
         self.plays_known_parts
+    }
+
+    /// How often the supervisor has played somebody's part to its end.
+    pub fn performances(&self) -> u64 {
+        self.doubles.iter().map(|double| double.performances).sum()
     }
 
     /// Whether a client's part could be played for it.
@@ -184,6 +190,11 @@ impl Arena<'_> {
         }
     }
 
+    /// Whether the supervisor plays a client now.
+    pub(super) fn is_played(&self, client: usize) -> bool {
+        self.played(client).is_some()
+    }
+
     /// The thread of a client that is played and is to come to the gate.
     pub(super) fn on_its_way_as_double(&self, client: usize) -> Option<usize> {
         let thread = self.played(client)?.thread;
@@ -200,6 +211,7 @@ impl Arena<'_> {
             None => {
                 self.doubles[client].part = Part::Unseen;
                 self.doubles[client].repertoire.note_merit(true);
+                self.doubles[client].performances += 1;
                 self.park(index, parked);
                 Ok(())
             }
@@ -275,8 +287,8 @@ impl Arena<'_> {
         let Double { repertoire, part: Part::Played(played), .. } = &mut self.doubles[process] else {
             return false;
         };
-        let known = repertoire.after(played.at, &told).filter(|(_, next)| repertoire.scene(*next).playable);
-        let Some((deeds, next)) = known else {
+        let known = repertoire.after(played.at, &told).filter(|(.., next)| repertoire.scene(*next).playable);
+        let Some((turn, deeds, next)) = known else {
             let double = &mut self.doubles[process];
             (double.bytes, double.written) = (told.bytes, written);
             return false;
@@ -296,8 +308,11 @@ impl Arena<'_> {
         fence.store(deeds.fence, Ordering::SeqCst);
         let ticks = deeds.ticks;
         played.given = deeds.descriptor;
-        played.lines.push(Line { scene: played.at, told, written, clock, descriptor: None });
+        played.lines.push(Line { turn, written, clock, descriptor: None });
         played.at = next;
+        // The room is used again.
+        self.doubles[process].bytes = told.bytes;
+        self.doubles[process].bytes.clear();
         self.step_clock().store(clock + ticks, Ordering::SeqCst);
         true
     }
@@ -507,11 +522,14 @@ impl Arena<'_> {
         let (mut real, mut call) = (played.parked, None);
         for (at, line) in played.lines.iter().enumerate() {
             self.step_clock().store(line.clock, Ordering::SeqCst);
-            self.control.fence().store(line.told.fence, Ordering::SeqCst);
+            let fence = self.doubles[process].repertoire.turn(line.turn).1.fence;
+            self.control.fence().store(fence, Ordering::SeqCst);
             self.tell_again(process, &real, call.as_ref(), line)?;
             self.threads[index].state = State::Running;
             let Some(notification) = self.receive(process)? else { return Err(self.unlike(process)) };
-            let next = played.lines.get(at + 1).map_or(played.at, |line| line.scene);
+            let next =
+                played.lines.get(at + 1).map(|line| self.doubles[process].repertoire.turn(line.turn).0);
+            let next = next.unwrap_or(played.at);
             (real, call) = (notification, Some(self.check(process, &notification, next)?));
         }
         let ring = self.launch.ring(self.processes[process].first_line);
@@ -553,9 +571,10 @@ impl Arena<'_> {
         call: Option<&Call>,
         line: &Line,
     ) -> Result<(), ArenaError> {
-        self.lay_out(process, line.scene, call, &line.written, &line.told.bytes)?;
+        let (scene, told) = self.doubles[process].repertoire.turn(line.turn);
+        self.lay_out(process, scene, call, &line.written, &told.bytes)?;
         let own = &self.processes[process];
-        let Reply::Plain(answer) = line.told.answer else {
+        let Reply::Plain(answer) = told.answer else {
             let (fd, number) = line.descriptor.ok_or_else(|| self.unlike(process))?;
             let flags = if let Some(Call::Open { flags, .. }) = call { *flags } else { 0 };
             let close_on_exec = flags & libc::O_CLOEXEC != 0;

@@ -30,6 +30,10 @@ impl SceneId {
     pub const PARKED: Self = Self(0);
 }
 
+/// A turn, by its number in its scene.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TurnId(SceneId, usize);
+
 /// What a client has come to the gate with.
 #[derive(Debug)]
 pub struct Scene {
@@ -149,14 +153,20 @@ impl Repertoire {
     }
 
     /// What the client does next when it is told this, and the scene that it comes to, if that was seen.
-    pub fn after(&self, scene: SceneId, told: &Told) -> Option<(&Deeds, SceneId)> {
-        let turn = self.scenes[scene.0].turns.iter().find(|turn| turn.told == *told)?;
-        Some((&turn.deeds, turn.next))
+    pub fn after(&self, scene: SceneId, told: &Told) -> Option<(TurnId, &Deeds, SceneId)> {
+        let turns = &self.scenes[scene.0].turns;
+        let at = turns.iter().position(|turn| turn.told == *told)?;
+        Some((TurnId(scene, at), &turns[at].deeds, turns[at].next))
+    }
+
+    /// Where a turn begins, and what the client is told.
+    pub fn turn(&self, TurnId(scene, at): TurnId) -> (SceneId, &Told) {
+        (scene, &self.scenes[scene.0].turns[at].told)
     }
 
     /// Takes in what the client did when it was told this.
     pub fn learn(&mut self, from: SceneId, told: Told, deeds: Deeds, came: Option<Arrival>) -> Learned {
-        if let Some((known, next)) = self.after(from, &told) {
+        if let Some((_, known, next)) = self.after(from, &told) {
             let scene = self.scene(next);
             let same = match (&scene.cue, &came) {
                 (None, None) => true,
@@ -226,7 +236,9 @@ mod tests {
         };
         let records = Deeds { records: vec![(1, vec![1, 5])], ticks: 1, ..Deeds::default() };
         assert_eq!(known.learn(reads, told(2, b"ab"), records.clone(), None), Learned::At(SceneId::PARKED));
-        assert_eq!(known.after(reads, &told(2, b"ab")), Some((&records, SceneId::PARKED)));
+        let (turn, deeds, next) = known.after(reads, &told(2, b"ab")).expect("it was seen");
+        assert_eq!((deeds, next), (&records, SceneId::PARKED));
+        assert_eq!(known.turn(turn), (reads, &told(2, b"ab")));
         assert_eq!(known.after(reads, &told(2, b"ba")), None);
         assert_eq!(known.after(reads, &Told { fence: 1, ..told(2, b"ab") }), None);
         assert_eq!(known.after(SceneId::PARKED, &told(2, b"ab")), None);

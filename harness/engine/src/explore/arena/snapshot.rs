@@ -2,9 +2,13 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, openat, unlinkat};
 
 use super::ArenaError;
 use super::tree::{Inode, Kind, Tree};
@@ -112,13 +116,15 @@ impl Snapshot {
     }
 
     fn restore_one(&self, index: usize, root: &Path) -> io::Result<()> {
-        empty(root)?;
+        let directory = open_directory(root)?;
+        empty_open(&directory, root)?;
         for item in self.items.iter().filter(|item| item.root == index) {
             let path = root.join(&item.path);
             match &item.content {
                 Content::File(bytes) => {
-                    let mut file =
-                        fs::OpenOptions::new().write(true).create_new(true).mode(item.mode).open(&path)?;
+                    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+                    let mode = Mode::from_raw_mode(item.mode);
+                    let mut file = fs::File::from(openat(&directory, &item.path, flags, mode)?);
                     file.write_all(bytes)?;
                     // The mask of this process may have taken bits away.
                     if item.mode & 0o022 != 0 || item.mode > 0o777 {
@@ -137,14 +143,37 @@ impl Snapshot {
     }
 }
 
+fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(rustix::fs::CWD, path, flags, Mode::empty())?)
+}
+
 /// Removes everything in a directory.
 pub(in crate::explore) fn empty(directory: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
+    empty_open(&open_directory(directory)?, directory)
+}
+
+/// The same of one that is open, and has this path.
+fn empty_open(directory: &OwnedFd, path: &Path) -> io::Result<()> {
+    let mut room = [MaybeUninit::uninit(); 4096];
+    let mut entries = RawDir::new(directory, &mut room);
+    while let Some(entry) = entries.next() {
         let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            fs::remove_dir_all(entry.path())?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let is_directory = match entry.file_type() {
+            FileType::Unknown => {
+                let status = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                FileType::from_raw_mode(status.st_mode) == FileType::Directory
+            }
+            known => known == FileType::Directory,
+        };
+        if is_directory {
+            fs::remove_dir_all(path.join(std::ffi::OsStr::from_bytes(name.to_bytes())))?;
         } else {
-            fs::remove_file(entry.path())?;
+            unlinkat(directory, name, AtFlags::empty())?;
         }
     }
     Ok(())

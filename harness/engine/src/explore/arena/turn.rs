@@ -304,7 +304,9 @@ impl Arena<'_> {
             let played = std::mem::take(&mut self.processes[process].plays);
             let kind = self.specification.processes[process].kind;
             let playing = !matches!(kind, PartKind::Server | PartKind::Planter);
-            let anew = stuck || played && self.is_used_up(process) || !self.is_alive(process);
+            // Who has done nothing has not ended either.
+            let rested = || !played && self.threads_of(process).all(|index| self.is_parked(index));
+            let anew = stuck || played && self.is_used_up(process) || !rested() && !self.is_alive(process);
             if playing && anew {
                 self.respawn(process)?;
             } else {
