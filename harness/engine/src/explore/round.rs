@@ -88,8 +88,8 @@ impl Stand<'_, '_> {
     }
 
     /// Searches as far as the plan's limits go, and says how far that was: for everything, and if that is too much,
-    /// within these bounds. Where a client that was played does something else when it is asked itself, all clients play
-    /// their parts themselves from then on.
+    /// within these bounds. Where a client that was played does something else when it is asked itself, it remembers what it
+    /// did before, perhaps; if processes that have just begun do so, too, all clients play their parts themselves.
     pub fn search(
         &mut self,
         round: &mut Round,
@@ -98,13 +98,15 @@ impl Stand<'_, '_> {
         deadlines: Deadlines,
         surroundings: &mut Surroundings<'_>,
     ) -> Result<Reach, ArenaError> {
-        match self.search_once(round, bounds.clone(), ledger, deadlines, surroundings) {
-            Err(ArenaError::Unlike(_)) if self.arena.plays_known_parts() => {
-                self.arena.play_known_parts(false);
-                round.search = dpor::Search::default();
-                self.search_once(round, bounds, ledger, deadlines, surroundings)
+        loop {
+            match self.search_once(round, bounds.clone(), ledger, deadlines, surroundings) {
+                Err(ArenaError::Unlike(_)) if !round.renews => round.renews = true,
+                Err(ArenaError::Unlike(_)) if self.arena.plays_known_parts() => {
+                    self.arena.play_known_parts(false);
+                }
+                searched => return searched,
             }
-            searched => searched,
+            round.search = dpor::Search::default();
         }
     }
 

@@ -62,6 +62,8 @@ pub(super) fn witnesses(
         Stand::with(&whole.applied(plan), root, surroundings, |stand, surroundings| {
             stand.arena.ordain(&fates);
             stand.arena.reuse_workers(reuse);
+            // Whoever is shown has done it.
+            stand.arena.play_known_parts(false);
             // Half of the time is for those who may do with fewer clients.
             let half = Instant::now() + until.saturating_duration_since(Instant::now()) / 2;
             let limits = Limits { executions: ALL, deadline: Some(half) };
@@ -81,6 +83,7 @@ pub(super) fn witnesses(
             Stand::with(&cast.applied(plan), root, surroundings, |stand, surroundings| {
                 stand.arena.ordain(&fates::within(&fates, plan, stand.bench.plan));
                 stand.arena.reuse_workers(reuse);
+                stand.arena.play_known_parts(false);
                 let limits = Limits { executions: SMALLER, deadline: Some(until) };
                 let (mut able, unable): (Vec<Sought<'_>>, _) = {
                     let mut can = stand.can_show(&all, limits, surroundings)?.into_iter();
