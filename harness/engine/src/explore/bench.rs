@@ -129,7 +129,8 @@ impl Bench<'_, '_> {
     ///
     /// Workers that were used before are not taken at their word: now and then, and wherever something is found that
     /// was not known, processes that have just begun do the same. If they do something else, the execution is not
-    /// written down, and `false` is returned.
+    /// written down, and `false` is returned. Where clients were played, what is found has to be found when they act
+    /// themselves.
     pub fn judge(
         &self,
         arena: &mut Arena<'_>,
@@ -138,7 +139,8 @@ impl Bench<'_, '_> {
         surroundings: &mut Surroundings<'_>,
     ) -> Result<bool, ArenaError> {
         let mut recount = self.recount(arena)?;
-        let answers = arena.is_reusing().then(|| recount.events.clone());
+        let plays = arena.plays_somebody();
+        let answers = (plays || arena.is_reusing()).then(|| recount.events.clone());
         let number = ledger.executions() + 1;
         let mut signature = 0;
         let mut counted = false;
@@ -151,8 +153,13 @@ impl Bench<'_, '_> {
         self.findings(&mut recount, trace, known, &mut findings, surroundings)?;
         if let Some(answers) = answers {
             let is_new = !counted && anomalies(&findings).any(|anomaly| !ledger.knows(anomaly.kind));
+            if plays && is_new && !self.is_same_by_themselves(arena, trace, &answers)? {
+                return Err(ArenaError::Unlike(
+                    "what was found is not found when clients act themselves".to_owned(),
+                ));
+            }
             let in_doubt = is_new || is_looked_at_again(number);
-            if in_doubt && !self.is_same_afresh(arena, trace, &answers)? {
+            if arena.is_reusing() && in_doubt && !self.is_same_afresh(arena, trace, &answers)? {
                 return Ok(false);
             }
         }
@@ -174,6 +181,21 @@ impl Bench<'_, '_> {
         Ok(true)
     }
 
+    /// Whether clients that play their parts themselves do the same, step by step, and come to the same answers.
+    fn is_same_by_themselves(
+        &self,
+        arena: &mut Arena<'_>,
+        trace: &Trace,
+        answers: &[RawEvent],
+    ) -> Result<bool, ArenaError> {
+        arena.ask_everybody(true);
+        let mut again = Trace::default();
+        let replayed = replay(arena, &trace.schedule(), &mut again);
+        let same = replayed.and_then(|replayed| self.is_same(arena, trace, &again, replayed, answers));
+        arena.ask_everybody(false);
+        same
+    }
+
     /// Whether processes that have just begun do the same, step by step, and come to the same answers.
     fn is_same_afresh(
         &self,
@@ -182,12 +204,21 @@ impl Bench<'_, '_> {
         answers: &[RawEvent],
     ) -> Result<bool, ArenaError> {
         arena.reuse_workers(false);
-        let mut afresh = Trace::default();
-        let replayed = replay(arena, &trace.schedule(), &mut afresh);
+        let mut again = Trace::default();
+        let replayed = replay(arena, &trace.schedule(), &mut again);
         arena.reuse_workers(true);
-        Ok(replayed? == Replayed::Complete
-            && trace.is_like(&afresh)
-            && self.recount(arena)?.events == answers)
+        self.is_same(arena, trace, &again, replayed?, answers)
+    }
+
+    fn is_same(
+        &self,
+        arena: &mut Arena<'_>,
+        trace: &Trace,
+        again: &Trace,
+        replayed: Replayed,
+        answers: &[RawEvent],
+    ) -> Result<bool, ArenaError> {
+        Ok(replayed == Replayed::Complete && trace.is_like(again) && self.recount(arena)?.events == answers)
     }
 }
 

@@ -225,7 +225,7 @@ impl Course {
             if self.round.remembers {
                 // Once more, with processes of its own for every execution.
                 self.reuses = Some(false);
-                self.round = Round { renews: true, ..Round::default() };
+                self.round = Round { renews: true, ..self.round.afresh() };
                 continue;
             }
             let enough = reached.is_over() || is_enough(ledger, surroundings);
@@ -241,7 +241,7 @@ impl Course {
             (self.partial, self.rest) = (None, rest);
             self.reach = std::mem::take(&mut self.reach).followed_by(reached);
             self.operations += 1;
-            self.round = Round { renews: self.round.renews, ..Round::default() };
+            self.round = self.round.afresh();
         }
         if effort != Effort::Last || !self.rest || asked {
             return;
@@ -253,7 +253,7 @@ impl Course {
             let reached = self.search(plan, bounds, deadlines, root, surroundings, ledger);
             if self.round.remembers {
                 // All of it once more.
-                let round = Round { renews: true, ..Round::default() };
+                let round = Round { renews: true, ..self.round.afresh() };
                 (self.reuses, self.operations, self.rest) = (Some(false), 1, false);
                 (self.round, self.reach) = (round, Reach::default());
                 return self.go_on(plan, end, effort, root, surroundings, ledger);
@@ -271,6 +271,9 @@ impl Course {
         let outcome = Stand::with(plan, root, surroundings, |stand, surroundings| {
             stand.arena.ordain(&self.fates);
             stand.arena.reuse_workers(self.reuses == Some(true));
+            if self.round.asks_everybody {
+                stand.arena.play_known_parts(false);
+            }
             let sampled = stand.sample(ledger, end, surroundings);
             self.note_time(&stand.arena);
             sampled

@@ -35,6 +35,8 @@ pub(super) struct Round {
     pub search: dpor::Search,
     /// Clients remember what they did before, so every execution has clients of its own.
     pub renews: bool,
+    /// All clients play their parts themselves, since one did something else than was known of it.
+    pub asks_everybody: bool,
     /// A worker said that it does not remember, and did something else in a process that has just begun.
     pub remembers: bool,
     /// Executions that were judged.
@@ -42,6 +44,11 @@ pub(super) struct Round {
 }
 
 impl Round {
+    /// Another one of the same clients.
+    pub fn afresh(&self) -> Self {
+        Self { renews: self.renews, asks_everybody: self.asks_everybody, ..Self::default() }
+    }
+
     /// Whether much more time than there was until now would not bring the search to its end.
     pub fn is_hopeless(&self) -> bool {
         let executions = self.search.executions();
@@ -101,9 +108,7 @@ impl Stand<'_, '_> {
         loop {
             match self.search_once(round, bounds.clone(), ledger, deadlines, surroundings) {
                 Err(ArenaError::Unlike(_)) if !round.renews => round.renews = true,
-                Err(ArenaError::Unlike(_)) if self.arena.plays_known_parts() => {
-                    self.arena.play_known_parts(false);
-                }
+                Err(ArenaError::Unlike(_)) if !round.asks_everybody => round.asks_everybody = true,
                 searched => return searched,
             }
             round.search = dpor::Search::default();
@@ -125,6 +130,9 @@ impl Stand<'_, '_> {
             |arena: &mut Arena<'_>, trace: &Trace| bench.observe(arena, trace, ledger, surroundings);
         if round.renews {
             self.arena.renew_processes();
+        }
+        if round.asks_everybody {
+            self.arena.play_known_parts(false);
         }
         let bounds = explore.preemptions.map_or(bounds, |most| 0..=most);
         if explore.preemptions.is_none() && *bounds.start() == 0 {

@@ -37,9 +37,12 @@ impl Arena<'_> {
             let line = self.control.thread(line);
             // What it has begun in an execution before is none of this one's.
             line.operations().store(0, Ordering::SeqCst);
+            line.inside().store(0, Ordering::SeqCst);
             line.go().store(self.generation, Ordering::SeqCst);
         }
         if self.stands_in(index, &notification) {
+            let client = self.client_index(index);
+            self.processes[client].used = true;
             return Ok(());
         }
         self.cast(index, &notification);
@@ -205,7 +208,7 @@ impl Arena<'_> {
             }
         };
         self.spell_out(process, &mut call);
-        self.watch_arrival(index, &notification, &call);
+        self.watch_arrival(index, &notification, &call)?;
         self.stand_at_gate(index, notification, call)
     }
 
@@ -217,6 +220,7 @@ impl Arena<'_> {
         call: Call,
     ) -> Result<(), ArenaError> {
         let process = self.threads[index].process;
+        self.processes[process].close_loose(&call);
         let mut call = self.as_socket_call(process, call);
         self.give_copies_back(process, &call);
         self.note_deafness(index, &call);

@@ -71,6 +71,13 @@ struct Watched {
 #[derive(Debug)]
 struct UnderWay {
     told: Told,
+    since: Since,
+}
+
+/// Where things stood when a client was told something.
+#[derive(Debug)]
+struct Since {
+    /// The descriptor that it was given.
     descriptor: Option<i32>,
     clock: u64,
     recorded: u64,
@@ -127,6 +134,16 @@ impl Arena<'_> {
         self.plays_known_parts
     }
 
+    /// Whether somebody was played in this execution, for a part of it at least.
+    pub const fn plays_somebody(&self) -> bool {
+        self.plays_somebody
+    }
+
+    /// Whether all clients are to play their parts themselves, and be watched.
+    pub const fn ask_everybody(&mut self, wanted: bool) {
+        self.asks_everybody = wanted;
+    }
+
     /// How often the supervisor has played somebody's part to its end.
     pub fn performances(&self) -> u64 {
         self.doubles.iter().map(|double| double.performances).sum()
@@ -154,7 +171,10 @@ impl Arena<'_> {
         let client = self.client_index(index);
         let part = if !self.may_have_double(client) {
             Part::Unseen
-        } else if self.doubles[client].repertoire.is_sound() && !self.generation.is_multiple_of(ONE_IN) {
+        } else if self.doubles[client].repertoire.is_sound()
+            && !self.generation.is_multiple_of(ONE_IN)
+            && !self.asks_everybody
+        {
             let recorded = self.launch.ring(self.processes[client].first_line).published();
             Part::Played(Box::new(Played {
                 at: SceneId::PARKED,
@@ -168,7 +188,10 @@ impl Arena<'_> {
             Part::Watched(Watched { at: SceneId::PARKED, under_way: None })
         };
         // Who is played does nothing that it could remember.
-        self.processes[client].plays = !matches!(part, Part::Played(_));
+        let played = matches!(part, Part::Played(_));
+        self.processes[client].plays = !played;
+        self.processes[client].used |= !played;
+        self.plays_somebody |= played;
         let double = &mut self.doubles[client];
         double.part = part;
         double.written.clear();
@@ -212,6 +235,9 @@ impl Arena<'_> {
                 self.doubles[client].part = Part::Unseen;
                 self.doubles[client].repertoire.note_merit(true);
                 self.doubles[client].performances += 1;
+                // It may have left something open, which nobody has.
+                self.processes[client].descriptors.clear();
+                self.processes[client].loose.clear();
                 self.park(index, parked);
                 Ok(())
             }
@@ -350,7 +376,7 @@ impl Arena<'_> {
             self.doubles[process].look_away();
             return;
         }
-        watched.under_way = Some(UnderWay { told, descriptor: None, clock, recorded });
+        watched.under_way = Some(UnderWay { told, since: Since { descriptor: None, clock, recorded } });
     }
 
     /// A client was given this descriptor.
@@ -358,7 +384,7 @@ impl Arena<'_> {
         if let Some(Double { part: Part::Watched(Watched { under_way: Some(under_way), .. }), .. }) =
             self.doubles.get_mut(process)
         {
-            under_way.descriptor = Some(fd);
+            under_way.since.descriptor = Some(fd);
         }
     }
 
@@ -370,18 +396,18 @@ impl Arena<'_> {
     }
 
     /// What a client has done since it was told something, if that is known.
-    fn deeds_of(&self, process: usize, under_way: &UnderWay) -> Option<Deeds> {
+    fn deeds_of(&self, process: usize, since: &Since) -> Option<Deeds> {
         let line = self.control.thread(self.processes[process].first_line);
         let ring = self.launch.ring(self.processes[process].first_line);
-        let mut records = ring.records(under_way.recorded, ring.published())?;
+        let mut records = ring.records(since.recorded, ring.published())?;
         for (_, words) in &mut records {
             let time = words.first_mut()?;
-            *time = time.checked_sub(under_way.clock)?;
+            *time = time.checked_sub(since.clock)?;
         }
         Some(Deeds {
-            descriptor: under_way.descriptor,
+            descriptor: since.descriptor,
             records,
-            ticks: self.step_clock().load(Ordering::SeqCst).checked_sub(under_way.clock)?,
+            ticks: self.step_clock().load(Ordering::SeqCst).checked_sub(since.clock)?,
             operations: line.operations().load(Ordering::SeqCst),
             inside: line.inside().load(Ordering::SeqCst),
             fence: self.control.fence().load(Ordering::SeqCst),
@@ -389,29 +415,47 @@ impl Arena<'_> {
     }
 
     /// A client that is watched comes to the gate.
-    pub(super) fn watch_arrival(&mut self, index: usize, notification: &Notification, call: &Call) {
+    ///
+    /// # Errors
+    /// When it was relied on, and does something else after the same.
+    pub(super) fn watch_arrival(
+        &mut self,
+        index: usize,
+        notification: &Notification,
+        call: &Call,
+    ) -> Result<(), ArenaError> {
         let process = self.threads[index].process;
-        let Some(Double { part: Part::Watched(watched), .. }) = self.doubles.get_mut(process) else { return };
+        let Some(Double { part: Part::Watched(watched), .. }) = self.doubles.get_mut(process) else {
+            return Ok(());
+        };
         let at = watched.at;
         let Some(under_way) = watched.under_way.take() else {
-            return self.look_away(process);
+            self.look_away(process);
+            return Ok(());
         };
         let parks = self.parks(process, call);
         let came = if parks { None } else { self.arrival(process, notification, call) };
-        let deeds = self.deeds_of(process, &under_way);
+        let deeds = self.deeds_of(process, &under_way.since);
         let (true, Some(deeds)) = (parks || came.is_some(), deeds) else {
-            return self.look_away(process);
+            self.look_away(process);
+            return Ok(());
         };
         let double = &mut self.doubles[process];
         let goes_on = came.as_ref().is_some_and(|came| came.playable);
+        let was_sound = double.repertoire.is_sound();
         double.part = match double.repertoire.learn(at, under_way.told, deeds, came) {
             Learned::At(at) if goes_on => Part::Watched(Watched { at, under_way: None }),
             Learned::At(_) => {
                 double.repertoire.note_rehearsal();
                 Part::Unseen
             }
+            Learned::Otherwise if was_sound => {
+                double.part = Part::Unseen;
+                return Err(self.unlike(process));
+            }
             Learned::Full | Learned::Otherwise => Part::Unseen,
         };
+        Ok(())
     }
 
     /// Whether a client comes to its parking place.
@@ -512,7 +556,7 @@ impl Arena<'_> {
             return Err(ArenaError::Confused("only who is played can be called".to_owned()));
         };
         self.doubles[process].repertoire.note_merit(false);
-        self.processes[process].plays = true;
+        (self.processes[process].plays, self.processes[process].used) = (true, true);
         let clock = self.step_clock().load(Ordering::SeqCst);
         let fence = self.control.fence().load(Ordering::SeqCst);
         let ring = self.launch.ring(self.processes[process].first_line);
@@ -524,9 +568,17 @@ impl Arena<'_> {
             self.step_clock().store(line.clock, Ordering::SeqCst);
             let fence = self.doubles[process].repertoire.turn(line.turn).1.fence;
             self.control.fence().store(fence, Ordering::SeqCst);
+            let published = self.launch.ring(self.processes[process].first_line).published();
+            let descriptor = line.descriptor.map(|(fd, _)| fd);
+            let since = Since { descriptor, clock: line.clock, recorded: published };
             self.tell_again(process, &real, call.as_ref(), line)?;
             self.threads[index].state = State::Running;
             let Some(notification) = self.receive(process)? else { return Err(self.unlike(process)) };
+            if self.deeds_of(process, &since).as_ref()
+                != Some(self.doubles[process].repertoire.deeds(line.turn))
+            {
+                return Err(self.unlike(process));
+            }
             let next =
                 played.lines.get(at + 1).map(|line| self.doubles[process].repertoire.turn(line.turn).0);
             let next = next.unwrap_or(played.at);
@@ -653,6 +705,9 @@ impl Arena<'_> {
             Part::Unseen | Part::Watched(_) => return false,
         };
         self.doubles[process].part = Part::Unseen;
+        if !self.processes[process].is_alive() {
+            return false;
+        }
         self.threads[thread].state = State::Parked(parked);
         self.processes[process].descriptors.clear();
         self.processes[process].loose.clear();
@@ -663,10 +718,11 @@ impl Arena<'_> {
 /// A file in the place of one that is not open any more, with the same flags.
 fn open_nothing(flags: i32) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    let nothing = if flags & libc::O_DIRECTORY == 0 { "/dev/null" } else { "/" };
+    let is_directory = flags & libc::O_DIRECTORY != 0 && flags & libc::O_TMPFILE != libc::O_TMPFILE;
+    let (nothing, directory) = if is_directory { ("/", libc::O_DIRECTORY) } else { ("/dev/null", 0) };
     let access = flags & libc::O_ACCMODE;
     let mut options = File::options();
     options.read(access != libc::O_WRONLY).write(access != libc::O_RDONLY);
-    let kept = libc::O_APPEND | libc::O_NONBLOCK | libc::O_DIRECTORY | libc::O_SYNC | libc::O_DSYNC;
-    options.custom_flags(flags & kept).open(nothing)
+    let kept = libc::O_APPEND | libc::O_NONBLOCK | libc::O_SYNC | libc::O_DSYNC;
+    options.custom_flags(flags & kept | directory).open(nothing)
 }

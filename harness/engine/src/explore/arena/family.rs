@@ -355,6 +355,7 @@ impl Process {
             has_ended: false,
             runtime: Runtime::default(),
             plays: false,
+            used: false,
             has_played: false,
             looked_at: None,
             stirred_at: 0,

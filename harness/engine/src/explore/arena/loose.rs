@@ -36,6 +36,7 @@ impl Process {
         }
         self.loose.retain(|loose| match call {
             Call::Close { fd } => loose.fd != *fd,
+            Call::Duplicate { to: Some(to), .. } => loose.fd != *to,
             Call::CloseRange { first, last, .. } => !(*first..=*last).contains(&(loose.fd as u32)),
             _ => true,
         });

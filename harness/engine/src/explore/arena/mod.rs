@@ -139,6 +139,10 @@ pub struct Arena<'s> {
     /// What is known of each client, and whether it is played.
     doubles: Vec<Double>,
     plays_known_parts: bool,
+    /// In this execution all clients play their parts themselves.
+    asks_everybody: bool,
+    /// Somebody was played in this execution, for a part of it at least.
+    plays_somebody: bool,
     /// In this execution somebody who is played has taken a lock that the kernel does not know of.
     locks_in_name_only: bool,
     /// The mask that clients begin with.
@@ -235,6 +239,8 @@ impl<'s> Arena<'s> {
             understudies: Vec::new(),
             doubles: Vec::new(),
             plays_known_parts: true,
+            asks_everybody: false,
+            plays_somebody: false,
             locks_in_name_only: false,
             umask: process::current_umask(),
             processes: Vec::new(),

@@ -138,6 +138,8 @@ pub(super) struct Process {
     pub runtime: Runtime,
     /// It has begun to play its part since the last execution ended.
     pub plays: bool,
+    /// It has done anything since it was started: one that is played for has not.
+    pub used: bool,
     /// It has played its part before, and lives on.
     pub has_played: bool,
     /// How much had stirred when it was last asked who of the family has died; of the client's own process.
@@ -315,6 +317,7 @@ impl Arena<'_> {
             has_ended: false,
             runtime: Runtime::default(),
             plays: false,
+            used: false,
             has_played: false,
             looked_at: None,
             stirred_at: 0,

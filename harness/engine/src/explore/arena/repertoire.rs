@@ -159,6 +159,11 @@ impl Repertoire {
         Some((TurnId(scene, at), &turns[at].deeds, turns[at].next))
     }
 
+    /// What the client does in a turn.
+    pub fn deeds(&self, TurnId(scene, at): TurnId) -> &Deeds {
+        &self.scenes[scene.0].turns[at].deeds
+    }
+
     /// Where a turn begins, and what the client is told.
     pub fn turn(&self, TurnId(scene, at): TurnId) -> (SceneId, &Told) {
         (scene, &self.scenes[scene.0].turns[at].told)

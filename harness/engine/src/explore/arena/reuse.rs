@@ -87,7 +87,8 @@ impl Arena<'_> {
                 false => stands && !process.is_root(),
             }
         };
-        self.renews || self.keeps_worker(client) && (!self.reuses || self.family_of(client).any(holds_on))
+        self.renews && self.processes[client].used
+            || self.keeps_worker(client) && (!self.reuses || self.family_of(client).any(holds_on))
     }
 
     /// Has processes that are new play their part once.

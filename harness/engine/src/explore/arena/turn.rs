@@ -255,7 +255,7 @@ impl Arena<'_> {
         self.files = 0;
         self.locks.clear();
         self.wires.clear();
-        self.locks_in_name_only = false;
+        (self.locks_in_name_only, self.plays_somebody) = (false, false);
         self.gates.clear();
         self.cut.clear();
         self.mapped.clear();
@@ -306,7 +306,9 @@ impl Arena<'_> {
             let playing = !matches!(kind, PartKind::Server | PartKind::Planter);
             // Who has done nothing has not ended either.
             let rested = || !played && self.threads_of(process).all(|index| self.is_parked(index));
-            let anew = stuck || played && self.is_used_up(process) || !rested() && !self.is_alive(process);
+            let anew = stuck
+                || (played || self.renews) && self.is_used_up(process)
+                || !rested() && !self.is_alive(process);
             if playing && anew {
                 self.respawn(process)?;
             } else {

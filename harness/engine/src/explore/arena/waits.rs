@@ -20,7 +20,6 @@ impl Arena<'_> {
         call: Call,
     ) -> Result<(), ArenaError> {
         let process = self.threads[index].process;
-        self.processes[process].close_loose(&call);
         match call {
             ref call if self.is_on_loose_file(process, call) => {
                 self.use_loose_file(index, &notification, call)
