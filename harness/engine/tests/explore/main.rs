@@ -177,6 +177,10 @@ const EXERCISE: Exercise = Exercise {
 };
 
 fn run_with(script: &str, hazard: Hazard, exercise: Exercise) -> Option<Ran> {
+    try_to_run(script, hazard, exercise).unwrap_or_else(|error| panic!("{script}: {error}"))
+}
+
+fn try_to_run(script: &str, hazard: Hazard, exercise: Exercise) -> Result<Option<Ran>, String> {
     let plan = plan(script, hazard);
     let executable = Executable::current().expect("this program");
     let root = StateRoot::create(&plan.base, &executable).expect("a state directory");
@@ -205,12 +209,12 @@ fn run_with(script: &str, hazard: Hazard, exercise: Exercise) -> Option<Ran> {
             recorded.insert(format!("{} {:?}", executed.class, executed.recorded));
         },
     )
-    .unwrap_or_else(|error| panic!("{script}: {error}"));
+    .map_err(|error| error.to_string())?;
     if matches!(searched.end, End::Executions(_)) {
-        return None;
+        return Ok(None);
     }
     assert_eq!(searched.end, End::Exhausted, "{script}");
-    Some(Ran { searched, outcomes, classes, recorded, performances })
+    Ok(Some(Ran { searched, outcomes, classes, recorded, performances }))
 }
 
 /// Raw executions, reduced ones, classes; `None` when there are too many raw ones.
@@ -284,6 +288,18 @@ fn clients_that_are_known_are_played() {
             assert_eq!(known.outcomes, themselves.outcomes, "{script}");
         }
     }
+}
+
+/// A process that counts from one execution to the next is like itself only as long as nobody asks.
+fn who_is_found_out_is_not_played_any_more() {
+    let exercise = Exercise { most: 20_000, recounts: false, ..EXERCISE };
+    let found_out = try_to_run("Z x2 w2 m20|x3 w3 m30|o0 r0", Hazard::Concurrency, exercise).map(drop);
+    let why = found_out.expect_err("one execution out of so many is the clients' own");
+    assert!(why.contains("does something else after the same"), "{why}");
+    // Nobody is, who has nothing to count on.
+    let fresh = Exercise { fresh: true, recounts: true, ..exercise };
+    let ran = run_with("Z x2 w2 m20|x3 w3 m30|o0 r0", Hazard::Concurrency, fresh).expect("few");
+    assert!(ran.performances > 0 && ran.outcomes.iter().all(|outcome| outcome.contains("Z=seldom")));
 }
 
 fn locks_files_and_names_in_small_programs() {
@@ -651,7 +667,8 @@ fn main() -> ExitCode {
         }
         _ => {}
     }
-    let tests: [(&str, fn()); 13] = [
+    let tests: [(&str, fn()); 14] = [
+        ("who_is_found_out_is_not_played_any_more", who_is_found_out_is_not_played_any_more),
         ("clients_that_are_known_are_played", clients_that_are_known_are_played),
         ("programs_with_alarms_come_to_the_same_outcomes", programs_with_alarms_come_to_the_same_outcomes),
         (

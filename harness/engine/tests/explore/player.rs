@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -183,6 +184,12 @@ impl Player {
             b'z' => {
                 let Some(fd) = &files[one] else { return Err(Errno::BADF) };
                 return rustix::fs::ftruncate(fd, 3).map(done);
+            }
+            // Whether this process has done so more than twice.
+            b'Z' => {
+                static BEFORE: AtomicU32 = AtomicU32::new(0);
+                let before = BEFORE.fetch_add(1, Ordering::Relaxed);
+                return Ok(if before < 2 { "seldom" } else { "often" }.to_owned());
             }
             b'd' => std::thread::sleep(Duration::from_millis(one as u64)),
             b'D' => std::thread::sleep(Duration::from_millis(200 * one as u64)),
