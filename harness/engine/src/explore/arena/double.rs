@@ -563,6 +563,9 @@ impl Arena<'_> {
         let recorded = ring.published();
         // What was recorded in its place it records itself.
         ring.rewind(played.recorded);
+        let own = self.control.thread(self.processes[process].first_line);
+        own.operations().store(0, Ordering::SeqCst);
+        own.inside().store(0, Ordering::SeqCst);
         let (mut real, mut call) = (played.parked, None);
         for (at, line) in played.lines.iter().enumerate() {
             self.step_clock().store(line.clock, Ordering::SeqCst);
