@@ -233,7 +233,7 @@ impl Arena<'_> {
         match &self.doubles[client].repertoire.scene(at).cue {
             None => {
                 self.doubles[client].part = Part::Unseen;
-                self.doubles[client].repertoire.note_merit(true);
+                self.doubles[client].repertoire.note_end();
                 self.doubles[client].performances += 1;
                 // It may have left something open, which nobody has.
                 self.processes[client].descriptors.clear();
@@ -313,8 +313,11 @@ impl Arena<'_> {
         let Double { repertoire, part: Part::Played(played), .. } = &mut self.doubles[process] else {
             return false;
         };
-        let known = repertoire.after(played.at, &told).filter(|(.., next)| repertoire.scene(*next).playable);
-        let Some((turn, deeds, next)) = known else {
+        let known = repertoire.after(played.at, &told);
+        let leads_on = known.as_ref().filter(|(.., next)| repertoire.scene(*next).playable);
+        let Some(&(turn, deeds, next)) = leads_on else {
+            let is_known = known.is_some();
+            repertoire.note_call(is_known);
             let double = &mut self.doubles[process];
             (double.bytes, double.written) = (told.bytes, written);
             return false;
@@ -555,7 +558,6 @@ impl Arena<'_> {
         let Part::Played(played) = part else {
             return Err(ArenaError::Confused("only who is played can be called".to_owned()));
         };
-        self.doubles[process].repertoire.note_merit(false);
         (self.processes[process].plays, self.processes[process].used) = (true, true);
         let clock = self.step_clock().load(Ordering::SeqCst);
         let fence = self.control.fence().load(Ordering::SeqCst);

@@ -18,7 +18,7 @@ const BYTES: usize = 32 << 20;
 /// Times that a client is to be seen doing the same, as far as it can be followed, before it is taken at its word. What a
 /// process counts from one execution to the next shows the second time.
 const REHEARSALS: u32 = 2;
-/// So many times more often may a client have had to go on by itself than it was played to its end.
+/// How much a client may have had to go on by itself more than it was played to its end ([`Repertoire::note_call`]).
 const CALLS: i32 = 256;
 
 /// A scene, by its number.
@@ -132,10 +132,16 @@ impl Repertoire {
         !self.is_fickle && self.merit > -CALLS
     }
 
-    /// The client was played to its end, or had to go on by itself.
-    pub const fn note_merit(&mut self, to_the_end: bool) {
-        let more = if to_the_end { 1 } else { -1 };
-        self.merit = self.merit.saturating_add(more);
+    /// The client was played to its end.
+    pub const fn note_end(&mut self) {
+        self.merit = self.merit.saturating_add(1);
+    }
+
+    /// The client had to go on by itself, since nobody else can do what is known to come, or since nothing is known, which
+    /// may be another thing the next time.
+    pub const fn note_call(&mut self, is_known: bool) {
+        let less = if is_known { 8 } else { 1 };
+        self.merit = self.merit.saturating_sub(less);
     }
 
     /// The client was seen doing its part, from the beginning as far as it can be followed.
