@@ -113,6 +113,12 @@ impl Open<'_> {
         exploration.as_ref().is_some_and(Exploration::is_bare)
     }
 
+    /// How long an execution of it takes.
+    fn pace(&self) -> Duration {
+        let exploration = self.exploration.lock().expect("one shard has it at a time");
+        exploration.as_ref().map(Exploration::pace).unwrap_or_default()
+    }
+
     /// Whether it has no verdict yet with as many operations as were asked for.
     fn is_shallow(&self) -> bool {
         let exploration = self.exploration.lock().expect("one shard has it at a time");
@@ -245,8 +251,8 @@ impl<'a> Workshop<'a> {
                 _ => Effort::First,
             };
             let weight = |open: &Open<'_>| self.weight(open, left == passes, effort);
-            // What comes last has also what those before it did not need.
-            open.sort_by_cached_key(|open| (weight(open), !open.is_bare()));
+            // What comes last has also what those before it did not need: what takes long needs it most.
+            open.sort_by_cached_key(|open| (weight(open), !open.is_bare(), open.pace()));
             let weights: u32 = open.iter().map(weight).sum();
             // What is left alone in this pass has its part later.
             let gains = |open: &&Open<'_>| effort != Effort::First || !open.is_hopeless();

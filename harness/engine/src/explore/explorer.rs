@@ -67,6 +67,8 @@ pub struct Exploration {
     ledger: Ledger,
     /// Nothing is left that anybody wants to know.
     enough: bool,
+    /// How long it was explored so far.
+    spent: Duration,
 }
 
 /// The search under some fates, with more and more operations.
@@ -91,6 +93,8 @@ struct Course {
     pauses: bool,
     /// What went wrong.
     problems: Vec<String>,
+    /// Executions in all.
+    executions: u64,
 }
 
 impl Exploration {
@@ -111,9 +115,10 @@ impl Exploration {
             looks_at_clocks: false,
             pauses: false,
             problems: Vec::new(),
+            executions: 0,
         };
         let courses = fates::of_plan(&plan, servers).into_iter().map(course).collect();
-        Self { plan, courses, ledger: Ledger::default(), enough: false }
+        Self { plan, courses, ledger: Ledger::default(), enough: false, spent: Duration::ZERO }
     }
 
     /// Whether more time would bring nothing more.
@@ -138,6 +143,13 @@ impl Exploration {
         !self.enough && self.courses.iter().any(|course| !course.settled && course.operations <= most)
     }
 
+    /// How long an execution took, on average; nothing as long as there was none.
+    pub fn pace(&self) -> Duration {
+        let executions: u64 = self.courses.iter().map(|course| course.executions).sum();
+        let executions = u32::try_from(executions).unwrap_or(u32::MAX);
+        self.spent.checked_div(executions).unwrap_or_default()
+    }
+
     /// Explores for so long.
     pub fn go_on(
         &mut self,
@@ -148,7 +160,7 @@ impl Exploration {
     ) {
         let begun = Instant::now();
         let open = self.courses.iter().filter(|course| !course.settled).count() as u32;
-        let Self { plan, courses, ledger, enough } = self;
+        let Self { plan, courses, ledger, enough, spent } = self;
         for (course, number) in courses.iter_mut().filter(|course| !course.settled).zip(1..) {
             if *enough {
                 break;
@@ -157,6 +169,7 @@ impl Exploration {
             course.go_on(plan, until, effort, root, surroundings, ledger);
             *enough = course.reach.is_over() || is_enough(ledger, surroundings);
         }
+        *spent += begun.elapsed();
     }
 
     /// What was found out, with short witnesses where they are found in this time.
@@ -313,6 +326,7 @@ impl Course {
             Reach::doubtful(error.to_string())
         });
         self.round.executions += ledger.executions();
+        self.executions += ledger.executions();
         Reach { operations: self.operations, executions: self.round.executions, ..reached }
     }
 
