@@ -24,7 +24,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
@@ -129,9 +129,34 @@ impl Strategies for Only {
     }
 }
 
-/// This program once more, as somebody's own: executed for each operation.
+/// A compiled program that does what a client does once.
+static ONCE: OnceLock<PathBuf> = OnceLock::new();
+
+fn once() -> &'static Path {
+    ONCE.get().expect("it was compiled")
+}
+
+/// Compiles it; it is there for as long as what is returned. Without a compiler it is this program once more, which takes
+/// many times as long to begin.
+fn compile_once() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = directory.path().join("once");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/replacement/once.c");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-O2", "-static", "-o"]).arg(&program).arg(source);
+    let program = if compiler.status().is_ok_and(|status| status.success()) {
+        program
+    } else {
+        eprintln!("no C compiler (cc): what is executed is this program, which is large");
+        std::env::current_exe().expect("this program")
+    };
+    ONCE.get_or_init(|| program);
+    directory
+}
+
+/// That, as somebody's own: executed for each operation.
 fn program() -> Program {
-    let executable = std::env::current_exe().expect("this program").to_string_lossy().into_owned();
+    let executable = once().to_string_lossy().into_owned();
     let command = [&executable, "once", "{path}", "{client}"].map(str::to_owned).to_vec();
     let commands = vec![(Operation::Write, command.clone()), (Operation::Read, command)];
     Program {
@@ -220,7 +245,7 @@ enum Birth {
     Persistent,
     /// Forked for each execution by a small process.
     Forked,
-    /// This program, executed for each execution.
+    /// A compiled program, executed for each execution.
     Executed,
 }
 
@@ -236,7 +261,7 @@ impl Birth {
 
 /// The role of a process behind a gate whose supervisor asks nothing: it says where its listener will be,
 /// and plays whenever it comes back from a call that is its parking place.
-fn play_bare(parent: u32, birth: &str, file: &Path, client: u32) -> ! {
+fn play_bare(parent: u32, birth: &str, file: &Path, client: u32, program: &Path) -> ! {
     die_with_parent(parent).expect("a kernel that kills it with its parent");
     let next = File::open("/dev/null").expect("a descriptor").as_raw_fd();
     println!("{next}");
@@ -261,7 +286,7 @@ fn play_bare(parent: u32, birth: &str, file: &Path, client: u32) -> ! {
                 }
             }),
             _ => (1..=CLIENTS).for_each(|client| {
-                let mut command = Command::new("/proc/self/exe");
+                let mut command = Command::new(program);
                 let command = command.arg("once").arg(file).arg(client.to_string());
                 assert!(command.status().expect("a process").success());
             }),
@@ -292,7 +317,7 @@ impl Bare {
             .map(|client| {
                 let mut command = Command::new("/proc/self/exe");
                 command.arg("bare").arg(std::process::id().to_string()).arg(birth.name()).arg(&state);
-                let command = command.arg(client.to_string());
+                let command = command.arg(client.to_string()).arg(once());
                 let mut child = command.stdout(Stdio::piped()).spawn().expect("a process");
                 let mut line = String::new();
                 let stdout = child.stdout.take().expect("its output");
@@ -482,7 +507,9 @@ fn main() -> ExitCode {
         Some("nestling") => return nestling_main(),
         Some("bare") => {
             let parent = next().parse().expect("a number");
-            play_bare(parent, &next(), Path::new(&next()), next().parse().expect("a number"))
+            let (birth, file) = (next(), next());
+            let client = next().parse().expect("a number");
+            play_bare(parent, &birth, Path::new(&file), client, Path::new(&next()))
         }
         Some("once") => {
             let done = play(Path::new(&next()), next().parse().expect("a number"));
@@ -491,6 +518,7 @@ fn main() -> ExitCode {
         // One of them alone, for profilers.
         Some(alone @ ("engine" | "played" | "forked" | "executed" | "judged" | "floor" | "calls")) => {
             let executions = next().parse().expect("a number");
+            let _compiled = compile_once();
             let taken = match alone {
                 "engine" => searched(Reduction::None, Birth::Persistent, false, executions),
                 "played" => searched(Reduction::None, Birth::Persistent, true, executions),
@@ -505,6 +533,7 @@ fn main() -> ExitCode {
         }
         _ => {}
     }
+    let _compiled = compile_once();
     let testing = std::env::args().any(|argument| argument == "--test");
     let mut criterion = Criterion::default().configure_from_args();
     if !std::env::args().any(|argument| argument == "ratios") {

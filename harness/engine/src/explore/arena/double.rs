@@ -14,8 +14,9 @@
 //! What is known is not taken for granted: in one execution out of [`ONE_IN`], and wherever it is to be told what happened,
 //! all clients play their parts themselves, and whoever does something else after the same is never played for again.
 //!
-//! Not covered: users' programs and whatever has more than one thread; calls that the client itself has to do, such as
-//! locks that belong to its process, and whatever leads out of the state directory. A client that comes to one is called.
+//! Not covered: users' programs and whatever has more than one thread; calls that the client itself has to do, such as to
+//! begin a thread, and whatever leads out of the state directory. A client that comes to one is called. Locks that belong to
+//! a process are known to the supervisor alone as long as it is played.
 
 use std::io;
 use std::sync::atomic::Ordering;
