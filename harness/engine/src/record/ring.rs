@@ -125,6 +125,12 @@ impl<W: Words> Ring<W> {
         Some(records)
     }
 
+    /// Passes over whatever was published so far. Nobody may be reading.
+    pub fn discard(&self) {
+        // Release: a producer that sees this may write over those words.
+        self.words.store(TAIL, self.words.load(HEAD, Ordering::Acquire), Ordering::Release);
+    }
+
     /// Takes back whatever was published after this position. There must be no producer now, and nobody has read it.
     pub fn rewind(&self, to: u64) {
         self.words.store(HEAD, to, Ordering::Release);

@@ -11,7 +11,7 @@
 //! *called*: it goes through its part up to that place, where its calls are answered as they were and not done once
 //! more, and goes on by itself. A client that is killed while it is played for stays parked, and is as good as new.
 //!
-//! What is known is not taken for granted: in one execution out of [`ONE_IN`], and wherever it is to be told what happened,
+//! What is known is not taken for granted: in some executions ([`are_asked_themselves`]), and wherever it is to be told what happened,
 //! all clients play their parts themselves, and whoever does something else after the same is never played for again.
 //!
 //! Not covered: users' programs and whatever has more than one thread; calls that the client itself has to do, such as to
@@ -29,8 +29,8 @@ use super::{Arena, ArenaError};
 use crate::explore::gate::Notification;
 use crate::worker::PartKind;
 
-/// In so many executions clients play their parts themselves once.
-const ONE_IN: u32 = 64;
+/// In so many executions clients play their parts themselves once; at first more often ([`are_asked_themselves`]).
+const ONE_IN: u32 = 256;
 
 /// What is known of a client, and who plays its part.
 #[derive(Debug, Default)]
@@ -169,7 +169,7 @@ impl Arena<'_> {
         let part = if !self.may_have_double(client) {
             Part::Unseen
         } else if self.doubles[client].repertoire.is_sound()
-            && !self.generation.is_multiple_of(ONE_IN)
+            && !are_asked_themselves(self.generation)
             && !self.asks_everybody
         {
             let recorded = self.launch.ring(self.processes[client].first_line).published();
@@ -384,4 +384,9 @@ impl Arena<'_> {
         self.processes[process].loose.clear();
         true
     }
+}
+
+/// Whether all clients play their parts themselves in the execution with this number.
+const fn are_asked_themselves(execution: u32) -> bool {
+    execution.is_multiple_of(ONE_IN) || execution.is_power_of_two()
 }

@@ -23,7 +23,7 @@ use crate::explore::open_files::OpenFiles;
 use crate::explore::system::ThreadId;
 use crate::explore::watchdog::Watchdog;
 use crate::process::{Executable, Interrupt, Nest};
-use crate::record::{Drain, SharedMemory, SharedRing, ring_at};
+use crate::record::{SharedMemory, SharedRing, ring_at};
 use crate::worker::{Control, PartKind, Specification, ThreadLine};
 
 /// Who could work and is not let is waited for so many times as long.
@@ -82,9 +82,7 @@ impl Launch<'_> {
     pub fn discard_recordings(&self) {
         let layout = Control::open(self.memory).layout();
         for thread in 0..layout.threads {
-            let mut ring = Drain::new(ring_at(self.memory, layout.ring_start(thread), layout.ring));
-            // What cannot be read is not wanted anyway.
-            let _ = ring.drain(&mut Vec::new());
+            ring_at(self.memory, layout.ring_start(thread), layout.ring).discard();
         }
     }
 }
