@@ -11,8 +11,9 @@
 //! *called*: it goes through its part up to that place, where its calls are answered as they were and not done once
 //! more, and goes on by itself. A client that is killed while it is played for stays parked, and is as good as new.
 //!
-//! What is known is not taken for granted: in some executions ([`are_asked_themselves`]), and wherever it is to be told what happened,
-//! all clients play their parts themselves, and whoever does something else after the same is never played for again.
+//! What is known is not taken for granted: in some executions ([`are_asked_themselves`]), and wherever it is to be told
+//! what happened, all clients play their parts themselves, and whoever does something else after the same is never
+//! played for again.
 //!
 //! Not covered: users' programs and whatever has more than one thread; calls that the client itself has to do, such as to
 //! begin a thread, and whatever leads out of the state directory. A client that comes to one is called. Locks that belong to
@@ -155,12 +156,6 @@ impl Arena<'_> {
             && part.threads == 1
             && !self.drives(client)
             && self.doubles[client].repertoire.is_of_use()
-    }
-
-    /// Whether a client is told numbers of inodes that are the same in every execution. Programs may compare them with
-    /// what they find elsewhere.
-    pub(super) fn numbers_inodes(&self, process: usize) -> bool {
-        !self.drives(self.processes[process].client)
     }
 
     /// A parked client is about to begin its part: from now on it is watched, or played.

@@ -151,6 +151,12 @@ impl Arena<'_> {
         }
     }
 
+    /// Whether a client is told numbers of inodes that are the same in every execution. Programs may compare them with
+    /// what they find elsewhere.
+    pub(super) fn numbers_inodes(&self, process: usize) -> bool {
+        !self.drives(self.processes[process].client)
+    }
+
     /// Random bytes.
     pub(super) fn draw(
         &mut self,

@@ -18,7 +18,6 @@ use super::thread::Thread;
 use super::tree::digest;
 use super::{Arena, State};
 use crate::explore::access::{Access, Footprint, Object, ObjectKind};
-
 use crate::explore::system::{Looks, Sleeper, ThreadId, Threads, only_waker, wakes_up};
 
 /// What a thread watches.
