@@ -35,7 +35,8 @@ impl Session<'_> {
             return Err(io::Error::other("only clients play"));
         };
         let role = &self.specification.plan.scenario.clients[role];
-        let mut player = self.player(execution, thread)?;
+        let seat = self.seat(execution, thread);
+        let mut player = self.player(&seat)?;
         let last = others.is_none_or(|barrier| barrier.wait().is_leader());
         if last {
             self.complete(execution, Step::Open)?;
@@ -57,7 +58,8 @@ impl Session<'_> {
 
     /// What the auditor does.
     pub(super) fn perform_audit(&self, execution: u32) -> io::Result<()> {
-        let mut player = self.player(execution, 0)?;
+        let seat = self.seat(execution, 0);
+        let mut player = self.player(&seat)?;
         for &operation in self.specification.audit() {
             player.perform(operation, None, Duration::ZERO);
         }
@@ -68,9 +70,10 @@ impl Session<'_> {
 
     /// Acquires the lock and keeps it.
     pub(super) fn take_lock(&self, execution: u32) -> io::Result<Box<dyn Client>> {
-        let mut player = self.player(execution, 0)?;
+        let seat = self.seat(execution, 0);
+        let mut player = self.player(&seat)?;
         player.recorder.invoke(Operation::Acquire, None, None);
-        let answer = player.client.acquire(player.context.patience);
+        let answer = player.client.acquire(seat.context.patience);
         let returned = player.clock.now();
         match answer {
             Ok(held) => {
@@ -82,22 +85,33 @@ impl Session<'_> {
         }
     }
 
-    pub(super) fn player(&self, execution: u32, thread: usize) -> io::Result<Player<'_>> {
-        let index = self.specification.processes[self.index].first_thread + thread;
-        let line = self.control.thread(index);
-        let layout = self.control.layout();
-        let number = line.client().load(Ordering::SeqCst);
-        let context = self.specification.context(execution, number);
-        let (client, slot) = self.open(thread, &context).map_err(|error| match &self.opener {
+    /// The place of a thread in an execution.
+    pub(super) fn seat(&self, execution: u32, thread: usize) -> Seat {
+        let line = self.specification.processes[self.index].first_thread + thread;
+        let number = self.control.thread(line).client().load(Ordering::SeqCst);
+        let seed = self.specification.plan.seed_for(&[u64::from(execution), u64::from(number)]);
+        Seat {
+            thread,
+            line,
+            context: self.specification.context(execution, number),
+            random: SmallRng::seed_from_u64(seed),
+            lenient: !self.specification.all_built_in(),
+        }
+    }
+
+    /// Opens a client there.
+    pub(super) fn player<'s>(&'s self, seat: &'s Seat) -> io::Result<Player<'s>> {
+        let (client, slot) = self.open(seat.thread, &seat.context).map_err(|error| match &self.opener {
             Opener::Driven(_) => Unusable::error(error.to_string()),
             Opener::Inside(_) => io::Error::other(format!("opening: {error}")),
         })?;
-        let seed = self.specification.plan.seed_for(&[u64::from(execution), u64::from(number)]);
         let clock = match self.specification.gated {
             true => Clock::Steps(self.control.step_clock()),
             false => Clock::Monotonic,
         };
-        let producer = ring_at(self.memory, layout.ring_start(index), layout.ring).producer();
+        let layout = self.control.layout();
+        let producer = ring_at(self.memory, layout.ring_start(seat.line), layout.ring).producer();
+        let number = seat.context.client;
         let played = slot.as_ref().map(|slot| slot.cue().played_for()).unwrap_or_default();
         let recorder = match played.is_nothing() {
             true => Recorder::with_clock(producer, number, clock),
@@ -105,35 +119,43 @@ impl Session<'_> {
         };
         Ok(Player {
             session: self,
-            thread: index,
+            seat,
             recorder,
             clock,
             client,
             slot,
-            context,
             sequence: 0,
             buffer: Vec::new(),
             document: Vec::new(),
-            random: SmallRng::seed_from_u64(seed),
-            lenient: !self.specification.all_built_in(),
+            random: seat.random.clone(),
         })
     }
+}
+
+/// What is known of a thread's part in an execution before anything of it was done.
+pub(super) struct Seat {
+    /// Which thread of its process.
+    pub(super) thread: usize,
+    /// Its line of the shared memory.
+    pub(super) line: usize,
+    pub(super) context: ClientContext,
+    random: SmallRng,
+    /// Documents may be spelt differently.
+    lenient: bool,
 }
 
 /// A client at work.
 pub(super) struct Player<'s> {
     session: &'s Session<'s>,
+    seat: &'s Seat,
     clock: Clock<'s>,
-    thread: usize,
     recorder: Recorder<'s>,
     pub(super) client: Box<dyn Client>,
     pub(super) slot: Option<Arc<ChildSlot>>,
-    pub(super) context: ClientContext,
     sequence: u32,
     buffer: Vec<u8>,
     document: Vec<u8>,
     random: SmallRng,
-    lenient: bool,
 }
 
 /// The operation that comes at this place of a script: each kind as often in a row as it weighs, those
@@ -169,7 +191,7 @@ impl Player<'_> {
             }
             // A section is two operations.
             if !self.recorder.has_room(2 * OPERATION_WORDS) {
-                self.session.control.thread(self.thread).stopped_for_room().fetch_add(1, Ordering::SeqCst);
+                self.session.control.thread(self.seat.line).stopped_for_room().fetch_add(1, Ordering::SeqCst);
                 break;
             }
             if let Some(why) = self.slot.as_ref().and_then(|slot| slot.defunct()) {
@@ -203,12 +225,12 @@ impl Player<'_> {
 
     fn next_stamp(&mut self) -> Stamp {
         self.sequence += 1;
-        Stamp::new(self.context.client, self.sequence)
+        Stamp::new(self.seat.context.client, self.sequence)
     }
 
     /// Plays a fixed number of operations, each kind in its turn.
     pub(super) fn play_script(&mut self, role: &ClientRole, operations: u32) {
-        let line = self.session.control.thread(self.thread);
+        let line = self.session.control.thread(self.seat.line);
         let played = self.slot.as_ref().map(|slot| slot.cue().played_for()).unwrap_or_default();
         for count in 0..operations {
             if u64::from(count) < played.done {
@@ -252,7 +274,7 @@ impl Player<'_> {
             }
             Operation::Write | Operation::Cas => {
                 let stamp = self.next_stamp();
-                self.context.shape.render(stamp, &mut self.document);
+                self.seat.context.shape.render(stamp, &mut self.document);
                 self.recorder.invoke(Operation::Write, Some(stamp), intended_ns);
                 let answer = self.client.write(&self.document);
                 self.changed(self.clock.now(), Operation::Write, answer);
@@ -266,7 +288,7 @@ impl Player<'_> {
             }
             Operation::Append => {
                 let stamp = self.next_stamp();
-                let record = render_record(stamp, self.context.shape.size);
+                let record = render_record(stamp, self.seat.context.shape.size);
                 self.recorder.invoke(operation, Some(stamp), intended_ns);
                 let answer = self.client.append(&record);
                 self.changed(self.clock.now(), operation, answer);
@@ -279,7 +301,7 @@ impl Player<'_> {
     /// either end: one that knows fencing tokens refuses whoever comes with an old one.
     fn section(&mut self, intended_ns: Option<u64>, hold: Duration) {
         self.recorder.invoke(Operation::Acquire, None, intended_ns);
-        let answer = self.client.acquire(self.context.patience);
+        let answer = self.client.acquire(self.seat.context.patience);
         let held = match answer {
             Ok(held) => held,
             Err(error) => return self.failed(self.clock.now(), Operation::Acquire, error),
@@ -289,7 +311,7 @@ impl Player<'_> {
         let accepted = self.write_protected(held.token);
         let entered = self.clock.now();
         self.recorder.ok_at(entered, Operation::Acquire, &RawPayload::Entered { held: held.still });
-        let inside = self.session.control.thread(self.thread);
+        let inside = self.session.control.thread(self.seat.line);
         inside.inside().store(1, Ordering::SeqCst);
         if hold >= SHORTEST_SLEEP {
             std::thread::sleep(hold);
@@ -316,7 +338,7 @@ impl Player<'_> {
     /// Where clients run one at a time, either end of the section is a step of its own.
     fn mark_section(&self) {
         if self.session.specification.gated {
-            self.session.control.thread(self.thread).mark_section();
+            self.session.control.thread(self.seat.line).mark_section();
         }
     }
 
@@ -367,10 +389,10 @@ impl Player<'_> {
             true => RawPayload::Absent,
             false => RawPayload::Torn(defect.kind, defect.detail),
         };
-        let context = &self.context;
+        let context = &self.seat.context;
         match context.object {
             Object::Register => {
-                let verified = if self.lenient {
+                let verified = if self.seat.lenient {
                     context.shape.verify_content(&self.buffer)
                 } else {
                     context.shape.verify(&self.buffer)
@@ -378,7 +400,7 @@ impl Player<'_> {
                 verified.map_or_else(torn, RawPayload::Value)
             }
             Object::Set => {
-                let counted = !self.lenient;
+                let counted = !self.seat.lenient;
                 verify_set(context.format, &self.buffer, counted).map_or_else(torn, RawPayload::List)
             }
             Object::Log => verify_log(&self.buffer).map_or_else(torn, RawPayload::List),

@@ -16,8 +16,8 @@ use nix::sys::signal::SigSet;
 use tearproof_core::claim::Hazard;
 use tearproof_core::scenario::ClientRole;
 
-use super::client::Player;
-use super::{Opener, PartKind, Session, or_die};
+use super::client::{Player, Seat};
+use super::{Opener, PartKind, Session, nursery, or_die};
 use crate::explore::gate;
 use crate::program::{ChildSlot, start_from_here};
 
@@ -25,8 +25,9 @@ use crate::program::{ChildSlot, start_from_here};
 pub const EXECUTION: u32 = 0;
 
 impl Session<'_> {
-    /// Installs the gate, unless there is one, and plays for ever.
-    pub(super) fn play_behind_gate(&self, is_gated: bool) -> io::Result<Infallible> {
+    /// Installs the gate and plays for ever. A cradle never plays itself, but has copies do so; it is given its
+    /// supervisor.
+    pub(super) fn play_behind_gate(&self, cradle_of: Option<u32>) -> io::Result<Infallible> {
         let part = &self.specification.processes[self.index];
         let line = self.control.process(self.index);
         line.base().store(self.memory.address(), Ordering::SeqCst);
@@ -38,21 +39,29 @@ impl Session<'_> {
             // The supervisor blocks signals; a program is to get its own.
             SigSet::empty().thread_set_mask()?;
         }
-        if !is_gated {
-            let listener = gate::install(caller)?;
-            line.gate().store(listener as u32 + 1, Ordering::SeqCst);
+        let seat = self.seat(EXECUTION, 0);
+        let cradle = self.control.cradle(self.index);
+        // There are no orders before the supervisor has the listener.
+        let seen = cradle.orders_so_far();
+        let listener = gate::install(caller)?;
+        line.gate().store(listener as u32 + 1, Ordering::SeqCst);
+        if let Some(supervisor) = cradle_of {
+            nursery::rock(&cradle, seen, supervisor)?;
+        }
+        if part.threads == 1 {
+            return or_die(|| Ok(self.play_for_ever(&seat)));
         }
         std::thread::scope(|scope| {
             for thread in 1..part.threads {
-                scope.spawn(move || or_die(|| self.play_for_ever(thread)));
+                scope.spawn(move || or_die(|| self.play_for_ever(&self.seat(EXECUTION, thread))));
             }
-            Ok(or_die(|| self.play_for_ever(0)))
+            Ok(or_die(|| self.play_for_ever(&seat)))
         })
     }
 
-    fn play_for_ever(&self, thread: usize) -> io::Result<Infallible> {
+    fn play_for_ever(&self, seat: &Seat) -> io::Result<Infallible> {
         let part = &self.specification.processes[self.index];
-        let line = self.control.thread(part.first_thread + thread);
+        let line = self.control.thread(seat.line);
         let mut seen = line.go().load(Ordering::SeqCst);
         let mut _held = None;
         start_from_here();
@@ -62,9 +71,9 @@ impl Session<'_> {
                 PartKind::Client(role) => {
                     let role = &self.specification.plan.scenario.clients[role];
                     let operations = self.specification.script_length(role);
-                    self.play_once(thread, |player| player.play_script(role, operations))?;
+                    self.play_once(seat, |player| player.play_script(role, operations))?;
                 }
-                PartKind::Auditor => self.play_once(thread, |player| {
+                PartKind::Auditor => self.play_once(seat, |player| {
                     let audit = self.specification.audit();
                     // If nobody can have died, there is nothing to recover from: a look is enough.
                     let recovers = self.specification.plan.hazard == Hazard::Kill;
@@ -79,8 +88,8 @@ impl Session<'_> {
         }
     }
 
-    fn play_once(&self, thread: usize, play: impl FnOnce(&mut Player<'_>)) -> io::Result<()> {
-        let mut player = self.player(EXECUTION, thread)?;
+    fn play_once(&self, seat: &Seat, play: impl FnOnce(&mut Player<'_>)) -> io::Result<()> {
+        let mut player = self.player(seat)?;
         let stays = |slot: &Option<Arc<ChildSlot>>| slot.as_ref().is_some_and(|slot| slot.is_reusable());
         let keeps = self.control.process(self.index);
         keeps.keeps_worker().store(u32::from(stays(&player.slot)), Ordering::SeqCst);
@@ -89,13 +98,13 @@ impl Session<'_> {
         play(&mut player);
         // A program that remembers an execution would have its next one depend on it: it ends here, unless it has
         // said that it does not.
-        let Player { mut client, slot, context, .. } = player;
+        let Player { mut client, slot, .. } = player;
         // One that has ended is replaced in an execution of its own.
         let lives = slot.as_ref().is_some_and(|slot| slot.is_alive());
-        let stays = stays(&slot) && lives && client.retarget(&context);
+        let stays = stays(&slot) && lives && client.retarget(&seat.context);
         keeps.keeps_worker().store(u32::from(stays), Ordering::SeqCst);
         if stays {
-            self.put_back(thread, client, slot);
+            self.put_back(seat.thread, client, slot);
         }
         Ok(())
     }

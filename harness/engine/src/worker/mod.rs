@@ -182,10 +182,10 @@ fn run(index: usize, parent: u32, strategies: &dyn Strategies) -> io::Result<Inf
     let done = take_descriptor(rustix::stdio::stdout())?;
     let control = Control::open(&memory);
     let specification: Specification = serde_json::from_slice(&control.specification())?;
-    let Copy { index, is_gated } = if specification.gated && index == specification.processes.len() {
+    let Copy { index, is_cradle } = if specification.gated && index == specification.processes.len() {
         nursery::raise(&control, parent)?
     } else {
-        Copy { index, is_gated: false }
+        Copy { index, is_cradle: false }
     };
     let part = &specification.processes[index];
     let lifetime = specification.lifetime(index);
@@ -202,7 +202,7 @@ fn run(index: usize, parent: u32, strategies: &dyn Strategies) -> io::Result<Inf
         idle: Mutex::new(HashMap::new()),
     };
     if specification.gated {
-        return session.play_behind_gate(is_gated);
+        return session.play_behind_gate(is_cradle.then_some(parent));
     }
     std::thread::scope(|scope| {
         if specification.is_agent(index) {
@@ -257,8 +257,9 @@ pub(crate) type Opened = (Box<dyn Client>, Option<Arc<ChildSlot>>);
 impl Session<'_> {
     /// A client for a thread: one that waited, or a new one.
     pub(crate) fn open(&self, thread: usize, context: &ClientContext) -> Result<Opened, StrategyError> {
-        let waiting = lock(&self.idle).remove(&thread);
-        if let Some((mut client, slot)) = waiting
+        // Only those that drive a program wait.
+        let driven = matches!(self.opener, Opener::Driven(_));
+        if let Some((mut client, slot)) = driven.then(|| lock(&self.idle).remove(&thread)).flatten()
             && client.retarget(context)
         {
             return Ok((client, slot));

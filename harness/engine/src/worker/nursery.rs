@@ -23,8 +23,8 @@ use crate::process::{die_with_parent, quiet};
 pub(super) struct Copy {
     /// The process that it is to be.
     pub index: usize,
-    /// Whether it stands behind a gate already.
-    pub is_gated: bool,
+    /// Whether it is to be the cradle of that one.
+    pub is_cradle: bool,
 }
 
 /// Forks whenever it is asked to, for ever. Returns in the copy.
@@ -33,23 +33,18 @@ pub(super) fn raise(control: &Control<'_>, parent: u32) -> io::Result<Copy> {
     // To ask the processor what it can do takes long on virtual machines; copies need not ask.
     #[cfg(target_arch = "x86_64")]
     std::hint::black_box(std::is_x86_feature_detected!("avx2"));
-    // Nor need they draw the keys of their hash tables.
-    std::hint::black_box(RandomState::new());
+    // Nor need they draw the keys of their hash tables, or give their thread a name.
+    std::hint::black_box((RandomState::new(), std::thread::current()));
     let line = control.nursery();
     let seen = line.orders_so_far();
     line.born().store(NurseryLine::READY, Ordering::SeqCst);
-    let (index, a_cradle) = fork_on_demand(&line, seen, parent)?;
-    if !a_cradle {
-        return Ok(Copy { index, is_gated: false });
-    }
-    let line = control.cradle(index);
-    // There are no orders before the supervisor has the listener.
-    let seen = line.orders_so_far();
-    // Only strategies have cradles.
-    let listener = gate::install(gate::Caller::Strategy)?;
-    control.process(index).gate().store(listener as u32 + 1, Ordering::SeqCst);
-    fork_on_demand(&line, seen, parent)?;
-    Ok(Copy { index, is_gated: true })
+    let (index, is_cradle) = fork_on_demand(&line, seen, parent)?;
+    Ok(Copy { index, is_cradle })
+}
+
+/// The same for a cradle, which stands behind its gate: what is done in it before, no copy has to do.
+pub(super) fn rock(line: &NurseryLine<'_>, seen: u32, parent: u32) -> io::Result<()> {
+    fork_on_demand(line, seen, parent).map(drop)
 }
 
 /// Forks whenever there are other orders than those seen. Returns in the copy, with what was wanted.

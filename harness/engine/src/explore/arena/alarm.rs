@@ -201,8 +201,7 @@ impl Arena<'_> {
             let error = std::io::Error::last_os_error();
             self.note_escape(&format!("the signal of a timer could not be sent ({error})"));
         }
-        self.signals = true;
-        self.stir(process);
+        self.may_signal(process);
     }
 
     /// A thread is about to take a step: it may have come past the end of a timer, in a pause, and hears that before.

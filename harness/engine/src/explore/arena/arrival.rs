@@ -110,12 +110,12 @@ impl Arena<'_> {
                 }
                 continue;
             }
-            // Nobody dies unless something has stirred.
-            if self.signals && self.processes[client].looked_at != Some(self.stirs) {
+            // Nobody dies of what others do unless they strike.
+            if self.signals && self.processes[client].looked_at != Some(self.signalled_at) {
                 if self.bury_the_dead(client)? {
                     continue;
                 }
-                self.processes[client].looked_at = Some(self.stirs);
+                self.processes[client].looked_at = Some(self.signalled_at);
             }
             match self.next_due(client) {
                 Some(index) => self.let_go(index)?,

@@ -79,8 +79,8 @@ impl Arena<'_> {
     /// signal, which may come from anybody.
     pub(super) fn stirs_for(&self, index: usize) -> u64 {
         let process = &self.processes[self.threads[index].process];
-        match process.is_root() && !self.signals && self.drives(process.client) {
-            true => process.stirred_at,
+        match process.is_root() && self.drives(process.client) {
+            true => process.stirred_at.max(self.signalled_at),
             false => self.stirs,
         }
     }

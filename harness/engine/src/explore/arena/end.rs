@@ -10,7 +10,7 @@ use rustix::process::{WaitId, WaitIdOptions};
 
 use super::process::{Body, Process};
 use super::thread::{Pending, State};
-use super::told::Told;
+use super::told::{self, Told};
 use super::{Arena, ArenaError};
 use crate::explore::access::Footprint;
 use crate::explore::gate::{Answer, Call, Notification};
@@ -70,13 +70,15 @@ impl Arena<'_> {
         let process = self.threads[index].process;
         let pid = self.processes[process].pid();
         let gone = || !std::path::Path::new(&format!("/proc/{pid}/task/{tid}")).exists();
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         while !gone() {
             if begun.elapsed() > self.launch.hang {
                 return Err(ArenaError::Client(format!("thread {tid} of process {pid} does not end")));
             }
             std::thread::yield_now();
         }
+        // Whoever it started may be sent a signal.
+        self.may_signal(process);
         for other in 0..self.threads.len() {
             let thread = &self.threads[other];
             if thread.process != process || thread.nap.woken {
@@ -121,8 +123,7 @@ impl Arena<'_> {
         }
         self.processes[process].has_ended = true;
         self.give_all_copies_back(process);
-        self.stir(process);
-        self.signals = true;
+        self.may_signal(process);
         self.give_back_memory(process);
     }
 
@@ -223,7 +224,7 @@ impl Process {
 
     /// Whether it has ended and this parent has not asked after it.
     fn is_zombie_of(&self, parent: u32) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        let stat = told::text_of(&format!("/proc/{}/stat", self.pid())).unwrap_or_default();
         let rest = stat.rsplit(')').next().unwrap_or_default();
         let mut fields = rest.split_whitespace();
         fields.next() == Some("Z") && fields.next().and_then(|field| field.parse().ok()) == Some(parent)

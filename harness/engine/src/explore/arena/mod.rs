@@ -200,6 +200,8 @@ pub struct Arena<'s> {
     stirs: u64,
     /// A process has ended in this execution, or was sent a signal.
     signals: bool,
+    /// How much had stirred by then, the last time.
+    signalled_at: u64,
     /// What processes gave back when they ended since the last step.
     released: Footprint,
     /// The thread whose step is being taken.
@@ -273,6 +275,7 @@ impl<'s> Arena<'s> {
             escapes: Vec::new(),
             elsewhere: HashSet::new(),
             stirs: 0,
+            signalled_at: 0,
             signals: false,
             released: Footprint::new(),
             acting: None,

@@ -290,7 +290,12 @@ impl Arena<'_> {
             self.control.thread(number).go().store(known, Ordering::SeqCst);
         }
         let (child, listener) = self.bear(index)?;
-        let memory = ClientMemory::open(child.id())
+        // An agent lives long, and what it drives is followed into other programs.
+        let memory = match self.drives(index) {
+            true => ClientMemory::open(child.id()),
+            false => Ok(ClientMemory::of_child(child.id())),
+        };
+        let memory = memory
             .map_err(ArenaError::environment(format!("opening the memory of client process {index}")))?;
         Ok(Process {
             base: line.base().load(Ordering::SeqCst),

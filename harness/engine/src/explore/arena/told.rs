@@ -6,6 +6,25 @@ use std::io::{self, Read};
 /// In bytes. It is longer only on machines with many processors.
 const USUAL_LENGTH: usize = 4096;
 
+/// The text of a file that the kernel makes up, such as those below `/proc`. Its length is not known before, and each piece that
+/// is asked for can take the kernel as long as all of it.
+pub(super) fn text_of(path: &str) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut text = vec![0; USUAL_LENGTH];
+    let mut length = 0;
+    loop {
+        length += file.read(&mut text[length..])?;
+        // It had room for more.
+        if length < text.len() {
+            break;
+        }
+        text.resize(2 * length, 0);
+    }
+    text.truncate(length);
+    // A name may be cut in the middle of a letter.
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
 /// The text, a name and a value a line.
 pub(super) struct Told(String);
 
@@ -17,22 +36,7 @@ impl Told {
 
     /// Of a thread that is there.
     pub fn by_tid(tid: u32) -> io::Result<Self> {
-        let mut file = File::open(format!("/proc/{tid}/status"))?;
-        // Its length is not known before, and each piece that is asked for takes the kernel as long as all of it.
-        let mut text = vec![0; USUAL_LENGTH];
-        let mut length = 0;
-        loop {
-            match file.read(&mut text[length..])? {
-                0 => break,
-                read => length += read,
-            }
-            if length == text.len() {
-                text.resize(2 * length, 0);
-            }
-        }
-        text.truncate(length);
-        // A name may be cut in the middle of a letter.
-        Ok(Self(String::from_utf8_lossy(&text).into_owned()))
+        text_of(&format!("/proc/{tid}/status")).map(Self)
     }
 
     fn value(&self, name: &str) -> Option<&str> {

@@ -274,7 +274,7 @@ impl Arena<'_> {
             thread.drawn = if stays { thread.drawn_when_ready } else { 0 };
             (thread.steps, thread.cause, thread.nap) = (0, None, nap::Nap::default());
         }
-        (self.stirs, self.signals, self.acting) = (0, false, None);
+        (self.stirs, self.signals, self.signalled_at, self.acting) = (0, false, 0, None);
         self.caused.clear();
         self.released.clear();
         for process in 0..self.processes.len() {

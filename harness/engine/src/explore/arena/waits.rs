@@ -96,8 +96,8 @@ impl Arena<'_> {
                 self.pass_and_stir(index, &notification)
             }
             Call::Kill { .. } | Call::ThreadKill { .. } => {
-                self.signals = true;
-                self.pass_and_stir(index, &notification)
+                self.may_signal(process);
+                self.pass(index, &notification, Answer::Continue)
             }
             Call::SetUmask { mask } => {
                 self.processes[process].umask = mask & 0o777;
@@ -108,7 +108,9 @@ impl Arena<'_> {
                 self.pass(index, &notification, Answer::Continue)
             }
             Call::Other { number, .. } => {
-                self.signals |= number == libc::SYS_pidfd_send_signal;
+                if number == libc::SYS_pidfd_send_signal {
+                    self.may_signal(process);
+                }
                 self.pass_and_stir(index, &notification)
             }
             _ => self.pass(index, &notification, Answer::Continue),
@@ -120,6 +122,12 @@ impl Arena<'_> {
         self.stirs += 1;
         let client = self.processes[process].client;
         self.processes[client].stirred_at = self.stirs;
+    }
+
+    /// A process sends a signal, or ends, of which others may hear by a signal.
+    pub(super) fn may_signal(&mut self, process: usize) {
+        self.stir(process);
+        (self.signals, self.signalled_at) = (true, self.stirs);
     }
 
     /// A call that may bring what somebody waits for.

@@ -1,8 +1,11 @@
 //! The memory of a client, where paths, buffers and structures of its calls lie.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::unix::fs::FileExt;
+
+use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
+use nix::unistd::Pid;
 
 /// Longest path that is read, its end included, as the kernel has it.
 const PATH_MAX: usize = libc::PATH_MAX as usize;
@@ -13,7 +16,16 @@ const PAGE: u64 = 4096;
 /// A client's memory. Valid until the process execs.
 #[derive(Debug)]
 pub struct ClientMemory {
-    file: File,
+    way: Way,
+}
+
+/// How it is come by.
+#[derive(Debug)]
+enum Way {
+    /// A file that stays with the memory, whoever has the number of the process later.
+    File(File),
+    /// By number. To open the file of a process takes many times as long as to read from it.
+    Child(Pid),
 }
 
 impl ClientMemory {
@@ -24,13 +36,38 @@ impl ClientMemory {
     pub fn open(pid: u32) -> io::Result<Self> {
         let path = format!("/proc/{pid}/mem");
         let file = File::options().read(true).write(true).open(path)?;
-        Ok(Self { file })
+        Ok(Self { way: Way::File(file) })
+    }
+
+    /// That of a child which executes nothing, for as long as it was not waited for: until then nobody else has its number.
+    pub const fn of_child(pid: u32) -> Self {
+        Self { way: Way::Child(Pid::from_raw(pid.cast_signed())) }
+    }
+
+    fn read_at(&self, into: &mut [u8], address: u64) -> io::Result<usize> {
+        match &self.way {
+            Way::File(file) => file.read_at(into, address),
+            Way::Child(pid) => {
+                let there = RemoteIoVec { base: address as usize, len: into.len() };
+                Ok(process_vm_readv(*pid, &mut [IoSliceMut::new(into)], &[there])?)
+            }
+        }
+    }
+
+    fn write_at(&self, bytes: &[u8], address: u64) -> io::Result<usize> {
+        match &self.way {
+            Way::File(file) => file.write_at(bytes, address),
+            Way::Child(pid) => {
+                let there = RemoteIoVec { base: address as usize, len: bytes.len() };
+                Ok(process_vm_writev(*pid, &[IoSlice::new(bytes)], &[there])?)
+            }
+        }
     }
 
     /// Whether nobody has this memory any more: its process has ended, or executes another program.
     pub fn is_gone(&self) -> bool {
         // Memory that is there says that nothing lies at this address; memory that is gone says nothing.
-        matches!(self.file.read_at(&mut [0], 0), Ok(0))
+        matches!(&self.way, Way::File(file) if matches!(file.read_at(&mut [0], 0), Ok(0)))
     }
 
     /// Reads a text that ends in a zero byte.
@@ -46,7 +83,7 @@ impl ClientMemory {
             let step = left.min(FIRST);
             let filled = into.len();
             into.resize(filled + step, 0);
-            let read = self.file.read_at(&mut into[filled..], at).map_err(fault)?;
+            let read = self.read_at(&mut into[filled..], at).map_err(fault)?;
             into.truncate(filled + read);
             if let Some(end) = into[filled..].iter().position(|&byte| byte == 0) {
                 into.truncate(filled + end);
@@ -60,12 +97,27 @@ impl ClientMemory {
         Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG))
     }
 
+    /// Reads bytes until they end, or what is there does. How many.
+    ///
+    /// # Errors
+    /// EFAULT when nothing is there.
+    pub fn read_what_is_there(&self, address: u64, into: &mut [u8]) -> io::Result<usize> {
+        self.read_at(into, address).map_err(fault)
+    }
+
     /// Reads bytes.
     ///
     /// # Errors
     /// EFAULT when they are not all there.
     pub fn read(&self, address: u64, into: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(into, address).map_err(fault)
+        let mut done = 0;
+        while done < into.len() {
+            match self.read_at(&mut into[done..], address + done as u64).map_err(fault)? {
+                0 => return Err(io::Error::from_raw_os_error(libc::EFAULT)),
+                read => done += read,
+            }
+        }
+        Ok(())
     }
 
     /// Writes bytes.
@@ -73,7 +125,14 @@ impl ClientMemory {
     /// # Errors
     /// EFAULT when there is no room for them all.
     pub fn write(&self, address: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, address).map_err(fault)
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.write_at(&bytes[done..], address + done as u64).map_err(fault)? {
+                0 => return Err(io::Error::from_raw_os_error(libc::EFAULT)),
+                written => done += written,
+            }
+        }
+        Ok(())
     }
 
     /// Reads a word of 32 bits.
@@ -110,10 +169,8 @@ impl ClientMemory {
 
 /// The kernel says EIO of memory that is not there; a call would have said EFAULT.
 fn fault(error: io::Error) -> io::Error {
-    match (error.raw_os_error(), error.kind()) {
-        (Some(libc::EIO), _) | (None, io::ErrorKind::UnexpectedEof | io::ErrorKind::WriteZero) => {
-            io::Error::from_raw_os_error(libc::EFAULT)
-        }
+    match error.raw_os_error() {
+        Some(libc::EIO) => io::Error::from_raw_os_error(libc::EFAULT),
         _ => error,
     }
 }

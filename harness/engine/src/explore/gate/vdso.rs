@@ -14,7 +14,8 @@
 
 mod code;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 
 use super::memory::ClientMemory;
 use code::FUNCTIONS;
@@ -29,6 +30,8 @@ const DT_STRTAB: u64 = 5;
 const DT_SYMTAB: u64 = 6;
 /// Bytes of the vDSO that are looked at: it is two pages long.
 const LONGEST: usize = 16 << 10;
+/// Bytes of the auxiliary vector that are looked at: it is a few hundred long.
+const LONGEST_AUXILIARY: usize = 4096;
 
 /// Where the name of the program lies, in the auxiliary vector.
 const AT_EXECFN: u64 = 31;
@@ -43,7 +46,11 @@ impl Auxiliary {
     /// # Errors
     /// When the process cannot be asked.
     pub fn of(pid: u32) -> io::Result<Self> {
-        std::fs::read(format!("/proc/{pid}/auxv")).map(Self)
+        let mut bytes = vec![0; LONGEST_AUXILIARY];
+        // All at once.
+        let length = File::open(format!("/proc/{pid}/auxv"))?.read(&mut bytes)?;
+        bytes.truncate(length);
+        Ok(Self(bytes))
     }
 
     /// One of its values.
@@ -61,24 +68,29 @@ impl Auxiliary {
 /// When its memory cannot be read or written.
 pub fn silence_vdso(told: &Auxiliary, memory: &ClientMemory, face: Option<Face>) -> io::Result<Option<u64>> {
     let Some(base) = told.value(AT_SYSINFO_EHDR) else { return Ok(None) };
-    let mut bytes = Vec::new();
-    while bytes.len() < LONGEST {
-        let mut page = [0; 4096];
-        // What follows the last page may not be mapped.
-        if memory.read(base + bytes.len() as u64, &mut page).is_err() {
-            break;
-        }
-        bytes.extend_from_slice(&page);
-    }
+    let mut bytes = vec![0; LONGEST];
+    // What follows the last page may not be mapped.
+    let length = memory.read_what_is_there(base, &mut bytes)?;
+    bytes.truncate(length);
     let image = Image { bytes: &bytes };
     let dial = face.and_then(|_| place_of_dial(told, memory));
+    let mut silent = bytes.clone();
     let mut reads = false;
+    // What is written, all of it at once.
+    let (mut first, mut end) = (bytes.len(), 0);
     for Function { name, address, size } in image.functions().unwrap_or_default() {
         let Some(&(_, instead)) = FUNCTIONS.iter().find(|(function, _)| *function == name) else { continue };
         let reading = dial.zip(face).and_then(|(dial, face)| instead.reading(dial, face));
         let reading = reading.filter(|code| code.len() as u64 <= size);
         reads |= reading.is_some();
-        memory.write(base + address, &reading.unwrap_or_else(|| instead.call()))?;
+        let code = reading.unwrap_or_else(|| instead.call());
+        let (from, to) = (address as usize, address as usize + code.len());
+        let place = silent.get_mut(from..to).ok_or_else(|| io::Error::from_raw_os_error(libc::EFAULT))?;
+        place.copy_from_slice(&code);
+        (first, end) = (first.min(from), end.max(to));
+    }
+    if let Some(changed) = silent.get(first..end) {
+        memory.write(base + first as u64, changed)?;
     }
     Ok(dial.filter(|_| reads))
 }
