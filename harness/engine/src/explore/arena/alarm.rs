@@ -201,7 +201,7 @@ impl Arena<'_> {
             let error = std::io::Error::last_os_error();
             self.note_escape(&format!("the signal of a timer could not be sent ({error})"));
         }
-        self.may_signal(process);
+        self.signals_family(process);
     }
 
     /// A thread is about to take a step: it may have come past the end of a timer, in a pause, and hears that before.

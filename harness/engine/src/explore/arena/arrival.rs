@@ -111,11 +111,12 @@ impl Arena<'_> {
                 continue;
             }
             // Nobody dies of what others do unless they strike.
-            if self.signals && self.processes[client].looked_at != Some(self.signalled_at) {
+            let signalled_at = self.signalled_at(client);
+            if self.processes[client].looked_at < signalled_at {
                 if self.bury_the_dead(client)? {
                     continue;
                 }
-                self.processes[client].looked_at = Some(self.signalled_at);
+                self.processes[client].looked_at = signalled_at;
             }
             match self.next_due(client) {
                 Some(index) => self.let_go(index)?,

@@ -59,9 +59,15 @@ impl Arena<'_> {
         }
     }
 
-    /// Whether what a thread waits for is there.
+    /// Whether what a thread waits for is there, or a signal.
     pub(super) fn has_come(&self, index: usize, wait: &Wait, awaited: &Awaited) -> bool {
+        self.has_come_since(None, index, wait, awaited)
+    }
+
+    /// The same of who was asked before, when so much had stirred: a signal that was there would have been heard then.
+    fn has_come_since(&self, asked_at: Option<u64>, index: usize, wait: &Wait, awaited: &Awaited) -> bool {
         let thread = &self.threads[index];
+        let may_be_signalled = self.signalled_at(self.client_index(index)) > asked_at.unwrap_or(0);
         let process = &self.processes[thread.process];
         let come = match wait {
             Wait::Events { sources, .. } => awaited.have_come(process, sources),
@@ -72,7 +78,7 @@ impl Arena<'_> {
                 return Told::of_thread(thread.tid).due(blocked) != 0;
             }
         };
-        come || self.signals && Told::of_thread(thread.tid).due(None) != 0
+        come || may_be_signalled && Told::of_thread(thread.tid).due(None) != 0
     }
 
     /// How much has stirred that may have brought what a thread waits for. An agent waits for its own program, or for a
@@ -80,7 +86,7 @@ impl Arena<'_> {
     pub(super) fn stirs_for(&self, index: usize) -> u64 {
         let process = &self.processes[self.threads[index].process];
         match process.is_root() && self.drives(process.client) {
-            true => process.stirred_at.max(self.signalled_at),
+            true => process.stirred_at.max(self.signalled_at(process.client)),
             false => self.stirs,
         }
     }
@@ -133,7 +139,7 @@ impl Arena<'_> {
                 State::AtGate(Pending {
                     call: call @ (Call::Sleep { .. } | Call::Lock { wait: true, .. }),
                     ..
-                }) if self.signals && self.threads[index].nap.asked_at != Some(stirs) => {
+                }) if self.signalled_at(client) > 0 && self.threads[index].nap.asked_at != Some(stirs) => {
                     let is_due = Told::of_thread(self.threads[index].tid).due(None) != 0;
                     let lacks_lock = self.lacks_lock(index, call);
                     if is_due && lacks_lock {
@@ -153,7 +159,7 @@ impl Arena<'_> {
             if !self.wires_of(self.threads[index].process, wait).is_empty() {
                 continue;
             }
-            if self.has_come(index, wait, awaited) {
+            if self.has_come_since(self.threads[index].nap.asked_at, index, wait, awaited) {
                 return Some(index);
             }
             self.threads[index].nap.asked_at = Some(stirs);

@@ -21,6 +21,8 @@ use crate::explore::gate::{At, Call, Notification, Target, Uncommon};
 /// Paths that are remembered to lead elsewhere, so that those that every program opens when it begins are followed
 /// once.
 const ELSEWHERE_MAX: usize = 4096;
+/// How paths begin that are each process's own.
+const OWN: &[&[u8]] = &[b"/proc", b"/dev/fd", b"/dev/std"];
 
 impl Arena<'_> {
     /// Notes if a call that is let pass touches the state directory.
@@ -34,7 +36,7 @@ impl Arena<'_> {
         let unknown = all.filter(|at| !known(at)).collect::<Vec<_>>();
         let Some(at) = unknown.iter().find(|at| self.is_detour(process, at)) else {
             if !changes && self.elsewhere.len() < ELSEWHERE_MAX {
-                let own = |at: &At| at.path.starts_with(b"/proc") || at.path.starts_with(b"/dev");
+                let own = |at: &At| OWN.iter().any(|own| at.path.starts_with(own));
                 let same_for_all = |at: &At| at.path.first() == Some(&b'/') && !own(at);
                 let new = unknown.into_iter().filter(|at| same_for_all(at));
                 self.elsewhere.extend(new.map(|at| at.path.clone()));
@@ -122,8 +124,13 @@ impl Arena<'_> {
             self.roots.iter().any(|(root, _)| inside(there.as_os_str().as_bytes(), root).is_some())
         };
         // A link to a descriptor says what it leads to even if that has no name any more.
-        if path.read_link().is_ok_and(|text| within(&text)) {
-            return true;
+        match path.read_link() {
+            Ok(text) if within(&text) => return true,
+            // What the kernel says of a program is where it lies, whatever links led there.
+            Ok(text) if text.is_absolute() && path.starts_with("/proc") && path.ends_with("exe") => {
+                return false;
+            }
+            _ => {}
         }
         // What is to be made is not there yet; its directory is.
         let there = path.canonicalize().or_else(|_| path.parent().unwrap_or(&path).canonicalize());

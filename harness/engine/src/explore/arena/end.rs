@@ -78,7 +78,7 @@ impl Arena<'_> {
             std::thread::yield_now();
         }
         // Whoever it started may be sent a signal.
-        self.may_signal(process);
+        self.signals_family(process);
         for other in 0..self.threads.len() {
             let thread = &self.threads[other];
             if thread.process != process || thread.nap.woken {
@@ -123,7 +123,7 @@ impl Arena<'_> {
         }
         self.processes[process].has_ended = true;
         self.give_all_copies_back(process);
-        self.may_signal(process);
+        self.signals_family(process);
         self.give_back_memory(process);
     }
 
@@ -232,7 +232,10 @@ impl Process {
 
     /// Whether nothing is left of it, so that its place can be taken.
     pub(super) fn is_buried(&self) -> bool {
-        !self.is_root() && self.has_ended && !std::path::Path::new(&format!("/proc/{}", self.pid())).exists()
+        if !self.buried.get() && !self.is_root() && self.has_ended {
+            self.buried.set(!std::path::Path::new(&format!("/proc/{}", self.pid())).exists());
+        }
+        self.buried.get()
     }
 
     /// Reaps it, if its parent is gone and this process has taken it over.

@@ -14,6 +14,8 @@
 //! Not covered: processes that share a table of descriptors (CLONE_FILES without CLONE_THREAD), and
 //! those that another process adopts.
 
+use std::cell::Cell;
+
 use super::copies::AtHand;
 use super::lookout::Runtime;
 use super::nap::Nap;
@@ -223,8 +225,12 @@ impl Arena<'_> {
             .ok_or_else(|| ArenaError::Confused("a process without a number".to_owned()))?;
         let pidfd = rustix::process::pidfd_open(number, rustix::process::PidfdFlags::empty())
             .map_err(|error| failed()(error.into()))?;
-        let memory = ClientMemory::open(pid).map_err(failed())?;
         let elder = &self.processes[parent];
+        let shares = birth.is_some_and(|birth| birth.has(libc::CLONE_VM)) && by_number == Some(parent);
+        let memory = match shares {
+            true => elder.memory.clone(),
+            false => ClientMemory::open(pid).map_err(failed())?,
+        };
         let mut process = Process::descendant(client, parent, descent, pidfd, memory, elder);
         if let Some(birth) = birth
             && birth.has(libc::CLONE_VFORK)
@@ -353,12 +359,14 @@ impl Process {
             origin: None,
             executes: None,
             has_ended: false,
+            buried: Cell::new(false),
             runtime: Runtime::default(),
             plays: false,
             used: false,
             has_played: false,
-            looked_at: None,
+            looked_at: 0,
             stirred_at: 0,
+            signalled_at: 0,
             at_hand: AtHand::default(),
             timers: Timers::default(),
             dial: elder.dial.of_copy(),

@@ -198,9 +198,7 @@ pub struct Arena<'s> {
     elsewhere: HashSet<Vec<u8>>,
     /// Counts what may have brought what somebody waits for, other than on files.
     stirs: u64,
-    /// A process has ended in this execution, or was sent a signal.
-    signals: bool,
-    /// How much had stirred by then, the last time.
+    /// How much had stirred when somebody sent a signal that may be for anybody, the last time.
     signalled_at: u64,
     /// What processes gave back when they ended since the last step.
     released: Footprint,
@@ -276,7 +274,6 @@ impl<'s> Arena<'s> {
             elsewhere: HashSet::new(),
             stirs: 0,
             signalled_at: 0,
-            signals: false,
             released: Footprint::new(),
             acting: None,
             caused: Footprint::new(),

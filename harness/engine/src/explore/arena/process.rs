@@ -1,5 +1,6 @@
 //! A client process behind its gate: started, fetched, replaced.
 
+use std::cell::Cell;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -132,6 +133,8 @@ pub(super) struct Process {
     /// It was let execute a program, which closes these descriptors, and has not been seen since.
     pub executes: Option<Vec<i32>>,
     pub has_ended: bool,
+    /// Nothing is left of it, as it was found.
+    pub buried: Cell<bool>,
     /// The runtime of its program.
     pub runtime: Runtime,
     /// It has begun to play its part since the last execution ended.
@@ -141,10 +144,12 @@ pub(super) struct Process {
     /// It has played its part before, and lives on.
     pub has_played: bool,
     /// How much had stirred when it was last asked who of the family has died; of the client's own process.
-    pub looked_at: Option<u64>,
+    pub looked_at: u64,
     /// How much had stirred when somebody of the family last did something of which that is counted; of the client's
     /// own process.
     pub stirred_at: u64,
+    /// The same when one of them was sent a signal, perhaps, as a child that has ended sends its parent one.
+    pub signalled_at: u64,
     pub at_hand: AtHand,
     pub timers: Timers,
     /// From which it reads the time.
@@ -238,7 +243,9 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // A client's own process is seen to by its handle.
-        if let Body::Descendant(_, pidfd) = &self.body {
+        if let Body::Descendant(_, pidfd) = &self.body
+            && !self.has_ended
+        {
             let _ = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
         }
     }
@@ -318,12 +325,14 @@ impl Arena<'_> {
             origin: None,
             executes: None,
             has_ended: false,
+            buried: Cell::new(false),
             runtime: Runtime::default(),
             plays: false,
             used: false,
             has_played: false,
-            looked_at: None,
+            looked_at: 0,
             stirred_at: 0,
+            signalled_at: 0,
             at_hand: AtHand::default(),
             timers: Timers::default(),
             dial: Dial::default(),

@@ -274,7 +274,7 @@ impl Arena<'_> {
             thread.drawn = if stays { thread.drawn_when_ready } else { 0 };
             (thread.steps, thread.cause, thread.nap) = (0, None, nap::Nap::default());
         }
-        (self.stirs, self.signals, self.signalled_at, self.acting) = (0, false, 0, None);
+        (self.stirs, self.signalled_at, self.acting) = (0, 0, None);
         self.caused.clear();
         self.released.clear();
         for process in 0..self.processes.len() {
@@ -284,8 +284,8 @@ impl Arena<'_> {
             process.timers = Timers::default();
             (process.reads, process.shown_ns) = (None, 0);
             process.born = if stays { process.born_when_ready } else { 0 };
-            (process.grew, process.looked_at, process.in_a_row) = (false, None, (0, 0));
-            process.stirred_at = 0;
+            (process.grew, process.in_a_row) = (false, (0, 0));
+            (process.stirred_at, process.signalled_at, process.looked_at) = (0, 0, 0);
         }
         Ok(())
     }

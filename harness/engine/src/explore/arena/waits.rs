@@ -96,7 +96,7 @@ impl Arena<'_> {
                 self.pass_and_stir(index, &notification)
             }
             Call::Kill { .. } | Call::ThreadKill { .. } => {
-                self.may_signal(process);
+                self.sends_signal(process);
                 self.pass(index, &notification, Answer::Continue)
             }
             Call::SetUmask { mask } => {
@@ -109,7 +109,7 @@ impl Arena<'_> {
             }
             Call::Other { number, .. } => {
                 if number == libc::SYS_pidfd_send_signal {
-                    self.may_signal(process);
+                    self.sends_signal(process);
                 }
                 self.pass_and_stir(index, &notification)
             }
@@ -124,10 +124,26 @@ impl Arena<'_> {
         self.processes[client].stirred_at = self.stirs;
     }
 
-    /// A process sends a signal, or ends, of which others may hear by a signal.
-    pub(super) fn may_signal(&mut self, process: usize) {
+    /// A process sends a signal. An agent sends one to nobody but what it has started.
+    fn sends_signal(&mut self, process: usize) {
+        let own = &self.processes[process];
+        if own.is_root() && self.drives(own.client) {
+            return self.signals_family(process);
+        }
         self.stir(process);
-        (self.signals, self.signalled_at) = (true, self.stirs);
+        self.signalled_at = self.stirs;
+    }
+
+    /// A process ends, or a thread, or a timer of it does: its family may hear of that by a signal.
+    pub(super) fn signals_family(&mut self, process: usize) {
+        self.stir(process);
+        let client = self.processes[process].client;
+        self.processes[client].signalled_at = self.stirs;
+    }
+
+    /// How much had stirred when a client's family was sent a signal, perhaps, the last time; zero if it was not.
+    pub(super) fn signalled_at(&self, client: usize) -> u64 {
+        self.signalled_at.max(self.processes[client].signalled_at)
     }
 
     /// A call that may bring what somebody waits for.

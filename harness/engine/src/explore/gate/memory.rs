@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::unix::fs::FileExt;
+use std::rc::Rc;
 
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use nix::unistd::Pid;
@@ -14,16 +15,16 @@ const FIRST: usize = 128;
 const PAGE: u64 = 4096;
 
 /// A client's memory. Valid until the process execs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ClientMemory {
     way: Way,
 }
 
 /// How it is come by.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Way {
     /// A file that stays with the memory, whoever has the number of the process later.
-    File(File),
+    File(Rc<File>),
     /// By number. To open the file of a process takes many times as long as to read from it.
     Child(Pid),
 }
@@ -36,7 +37,7 @@ impl ClientMemory {
     pub fn open(pid: u32) -> io::Result<Self> {
         let path = format!("/proc/{pid}/mem");
         let file = File::options().read(true).write(true).open(path)?;
-        Ok(Self { way: Way::File(file) })
+        Ok(Self { way: Way::File(Rc::new(file)) })
     }
 
     /// That of a child which executes nothing, for as long as it was not waited for: until then nobody else has its number.
