@@ -26,8 +26,10 @@ use rustix::io::{pread, pwrite, retry_on_intr};
 use tearproof_core::strategy::{Client, ClientContext, Held, StrategyError, StrategyInfo};
 use tearproof_core::{Claim, Guarantee, Hazard, Object};
 
+use super::heartbeat;
 use super::lease::{Lease, is_expired, keep_alive, remove_own};
-use super::{Guard, Identity, LockFile, LockRecipe, busy, failed, guard, poll};
+use super::wait::poll_up_to;
+use super::{Guard, Identity, LockFile, LockRecipe, busy, failed, guard};
 
 /// `lock-heartbeat-fenced`.
 pub static HEARTBEAT_FENCED: LockRecipe = LockRecipe { info: &INFO, open, keeps: &[guard::SUFFIX] };
@@ -96,7 +98,9 @@ impl Fenced {
 
 impl Client for Fenced {
     fn acquire(&mut self, patience: Duration) -> Result<Held, StrategyError> {
-        let Some((fd, token)) = poll(patience, || self.attempt())? else { return Err(busy(&self.lock)) };
+        let longest = heartbeat::longest_nap(self.lease);
+        let acquired = poll_up_to(longest, patience, || self.attempt())?;
+        let Some((fd, token)) = acquired else { return Err(busy(&self.lock)) };
         self.held = Some(keep_alive(fd, &self.lock, Some(self.lease))?);
         Ok(Held { still: true, token: Some(token) })
     }

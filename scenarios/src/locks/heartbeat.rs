@@ -17,12 +17,22 @@ pub(crate) struct Heartbeat {
     thread: Option<JoinHandle<()>>,
 }
 
+/// From one beat to the next.
+fn period(lease: Duration) -> Duration {
+    (lease / 4).max(Duration::from_millis(1))
+}
+
+/// How long whoever waits for the lock sleeps at most: there is no reason to look much more often than it is touched.
+pub(super) fn longest_nap(lease: Duration) -> Duration {
+    period(lease) / 5 * 4
+}
+
 impl Heartbeat {
     /// Touches `lock` every quarter of `lease` from now on.
     pub fn start(lock: Arc<OwnedFd>, lease: Duration) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let period = (lease / 4).max(Duration::from_millis(1));
+        let period = period(lease);
         let thread = thread::Builder::new().name("heartbeat".to_owned()).spawn(move || {
             loop {
                 thread::park_timeout(period);

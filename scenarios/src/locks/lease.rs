@@ -36,8 +36,9 @@ use rustix::time::{ClockId, clock_gettime};
 use tearproof_core::strategy::{Client, ClientContext, Held, StrategyError, StrategyInfo};
 use tearproof_core::{Claim, Guarantee, Hazard, Object};
 
-use super::heartbeat::Heartbeat;
-use super::{Guard, Identity, LockFile, LockRecipe, busy, failed, guard, poll};
+use super::heartbeat::{self, Heartbeat};
+use super::wait::poll_up_to;
+use super::{Guard, Identity, LockFile, LockRecipe, busy, failed, guard};
 
 /// `lock-heartbeat`.
 pub static HEARTBEAT: LockRecipe = LockRecipe { info: &INFO, open, keeps: &[guard::SUFFIX] };
@@ -122,7 +123,9 @@ impl LeaseLock {
 
 impl Client for LeaseLock {
     fn acquire(&mut self, patience: Duration) -> Result<Held, StrategyError> {
-        let Some(fd) = poll(patience, || self.attempt())? else { return Err(busy(&self.lock)) };
+        let longest = heartbeat::longest_nap(self.lease);
+        let acquired = poll_up_to(longest, patience, || self.attempt())?;
+        let Some(fd) = acquired else { return Err(busy(&self.lock)) };
         self.held = Some(keep_alive(fd, &self.lock, self.habits.heartbeat.then_some(self.lease))?);
         Ok(Held { still: true, token: None })
     }

@@ -1,4 +1,4 @@
-//! Polling for a lock with patience: 200 µs at first, up to 2 ms later.
+//! Polling for a lock with patience: 200 µs at first, up to 2 ms later, or as long as the lock says.
 
 use std::path::Path;
 use std::thread;
@@ -15,6 +15,15 @@ const LONGEST_NAP: Duration = Duration::from_millis(2);
 /// made at once, whatever the patience, and the last one after it has run out.
 pub(crate) fn poll<T>(
     patience: Duration,
+    attempt: impl FnMut() -> Result<Option<T>, StrategyError>,
+) -> Result<Option<T>, StrategyError> {
+    poll_up_to(LONGEST_NAP, patience, attempt)
+}
+
+/// The same with naps that become as long as `longest`.
+pub(super) fn poll_up_to<T>(
+    longest: Duration,
+    patience: Duration,
     mut attempt: impl FnMut() -> Result<Option<T>, StrategyError>,
 ) -> Result<Option<T>, StrategyError> {
     // A patience that no clock can count to is one without an end.
@@ -29,7 +38,7 @@ pub(crate) fn poll<T>(
             return Ok(None);
         }
         thread::sleep(nap.min(left));
-        nap = (nap * 2).min(LONGEST_NAP);
+        nap = (nap * 2).min(longest.max(FIRST_NAP));
     }
 }
 

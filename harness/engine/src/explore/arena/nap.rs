@@ -47,6 +47,8 @@ pub(super) const JITTER_NS: u64 = 500_000_000;
 pub(super) const JITTERS_OF_A_LEASE: u64 = 8;
 /// But not shorter than the longest naps of who polls for a lock.
 pub(super) const LONGEST_POLL_NS: u64 = 2_000_000;
+/// Naps that are over within this part of a jitter are over at the same time.
+const SAME_TIME: u64 = 100;
 /// No nap is over later: some hundred and forty years, which clocks can still show.
 const LATEST_NS: u64 = 1 << 62;
 /// Who merely polls oversleeps by this much at most.
@@ -79,6 +81,8 @@ pub(super) struct Nap {
     pub(super) watch: Watch,
     /// Something of that has changed since; or, at a futex, somebody woke it.
     pub(super) woken: bool,
+    /// Somebody's was over when nobody else could go on, and this one is over then as well ([`SAME_TIME`]).
+    pub(super) is_due: bool,
     /// It was woken at a futex where it might have given up before.
     pub(super) gives_up: bool,
     /// The wait, other than a sleep, has an end.
@@ -210,7 +214,7 @@ impl Arena<'_> {
         let shown_ns = shown_ns.max(nap.clock_ns);
         nap.shows_ns = if absolute { 0 } else { shown_ns.saturating_add(nanoseconds).min(LATEST_NS) };
         nap.count += 1;
-        (nap.woken, nap.rests, nap.is_alarm) = (false, false, false);
+        (nap.woken, nap.is_due, nap.rests, nap.is_alarm) = (false, false, false, false);
         if nap.count == 1 || nap.operation != operation {
             nap.operation = operation;
             nap.left = FREE_NAPS;
@@ -284,13 +288,13 @@ impl Arena<'_> {
         {
             return nap.woken;
         }
-        nap.woken || nap.left > 0 && nap.length_ns() <= nap.jitter_ns
+        nap.woken || nap.is_due || nap.left > 0 && nap.length_ns() <= nap.jitter_ns
     }
 
     /// Whether a thread that waits for something to come might have given up before.
     pub(super) fn may_give_up(&self, index: usize) -> bool {
         let nap = &self.threads[index].nap;
-        nap.timed && nap.length_ns() <= nap.jitter_ns
+        nap.timed && (nap.is_due || nap.length_ns() <= nap.jitter_ns)
     }
 
     /// The limit of a wait for a message is a longer nap than one that nobody cuts short: whoever is to answer has
@@ -303,6 +307,31 @@ impl Arena<'_> {
 
     /// Who wakes up when nobody else can go on, but those who are paused.
     pub(super) fn first_to_wake(&self, able: &[ThreadId]) -> Option<usize> {
+        self.might_wake(able)
+            .into_iter()
+            .min_by_key(|&index| (self.threads[index].nap.until_ns, self.threads[index].id))
+            .filter(|&index| !self.pause_is_over_by(self.threads[index].nap.until_ns))
+    }
+
+    /// Who has just woken when nobody else could go on should have done so at the same time as others, which can be as
+    /// fast.
+    pub(super) fn others_are_due(&mut self, index: usize) {
+        let now_ns = self.threads[index].nap.until_ns;
+        let due = |&other: &usize| {
+            let nap = &self.threads[other].nap;
+            nap.jitter_ns > 0
+                && nap.until_ns <= now_ns.saturating_add(nap.jitter_ns / SAME_TIME)
+                && !self.pause_is_over_by(nap.until_ns)
+        };
+        let others = self.might_wake(&[]).into_iter().filter(due).collect::<SmallVec<[usize; 4]>>();
+        for other in others {
+            self.threads[other].nap.is_due = true;
+            self.note_cause(other);
+        }
+    }
+
+    /// Who is asleep and could wake up when nobody else can go on.
+    fn might_wake(&self, able: &[ThreadId]) -> SmallVec<[usize; 4]> {
         let under_way = self.holder.is_none() || self.prepares || self.is_under_way();
         let stands_still = |index: usize| {
             let client = self.client_index(index);
@@ -321,8 +350,7 @@ impl Arena<'_> {
         };
         (0..self.threads.len())
             .filter(|&index| self.is_asleep(index) && !stands_still(index) && gives_up(index))
-            .min_by_key(|&index| (self.threads[index].nap.until_ns, self.threads[index].id))
-            .filter(|&index| !self.pause_is_over_by(self.threads[index].nap.until_ns))
+            .collect()
     }
 
     /// Whether a thread waits for the end of some time.

@@ -142,6 +142,9 @@ impl System for Arena<'_> {
         let mut footprint = self.with_life(client, self.with_memory(client, footprint));
         self.note_change_of_mapped(&footprint);
         self.pass_time(index, &footprint);
+        if !follows.is_empty() {
+            self.others_are_due(index);
+        }
         if !follows.is_empty() && self.has_fates() {
             footprint.push(Access { object: STILLNESS, mode: Mode::Read });
         }
