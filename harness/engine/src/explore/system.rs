@@ -56,6 +56,8 @@ pub struct Waiting {
     pub footprint: Footprint,
     /// What it could touch in some other state, in which it might not wait.
     pub potential: SmallVec<[Potential; 4]>,
+    /// It need not have waited before the last step, perhaps, and goes on when nobody else can.
+    pub was_free: bool,
 }
 
 /// What somebody looks at who naps until it changes. As long as it counts, and after it has, changes of it are ordered

@@ -330,6 +330,49 @@ fn locks_files_and_names_in_small_programs() {
     }
 }
 
+/// Who has slept for as long as another one has no start over it, however long that was.
+fn naps_that_end_at_the_same_time_are_raced_after() {
+    for (hazard, scripts) in [
+        (
+            Hazard::Concurrency,
+            &[
+                "D3 x2 u2|D3 x2",
+                "D3 x2|D3 s2|D3 u2",
+                "D3 x2|d1 D3 s2",
+                "D3 x2 D3 u2|D3 s2 D3 s2",
+                "D3 x2|D5 s2|D3 u2",
+                "D5 x2|D3 D2 s2",
+                "o0 F0 D3 p0 U0|D3 o0 F0 r0",
+                "!D3 x2 u2|D3 x2",
+                "BD3,x2 D3 s2 W|D3 u2",
+            ][..],
+        ),
+        (Hazard::Kill, &["D3 x2 u2|D3 x2", "D3 x2|D3 s2|D3 u2", "D3 x2|D5 s2|D3 u2", "D3 x2|d1 D3 s2"][..]),
+        (
+            Hazard::Pause,
+            &["D3 x2 u2|D3 x2", "D3 x2|D3 s2", "D3 x2|D5 s2", "D3 x2|d1 D3 s2", "D3 x2|D3 D3 s2"][..],
+        ),
+    ] {
+        for script in scripts {
+            let (raw, reduced, classes) = compare(script, hazard, 60_000).expect("few");
+            println!("  {script} ({hazard}): {raw} raw executions, {classes} classes, {reduced} run");
+        }
+    }
+    let calls = ["x2", "u2", "s2", "e2", "x3", "u3", "d1", "D3", "D5"];
+    for (hazard, raw_max) in [(Hazard::Concurrency, RAW_MAX), (Hazard::Kill, 400), (Hazard::Pause, 500)] {
+        generated_after(["D3", "D3"], hazard, &calls, 20, raw_max);
+    }
+    // As if nobody had slept.
+    let outcomes = |script: &str| -> BTreeSet<String> {
+        let ran = run(script, Hazard::Concurrency, Reduction::Optimal, 20_000).expect("few");
+        ran.outcomes.iter().map(|outcome| outcome.replace("D3=ok ", "")).collect()
+    };
+    for script in ["e2 x2 s2|e2 x2 u2", "x2 u2|s2 x2 s2"] {
+        let slept = script.split('|').map(|client| format!("D3 {client}")).collect::<Vec<_>>().join("|");
+        assert_eq!(outcomes(&slept), outcomes(script), "{slept}");
+    }
+}
+
 /// Whoever is killed leaves what it wrote, gives back what it locked, and is gone for those who ask; whoever
 /// is suspended sees what others did while they slept.
 fn clients_that_are_killed_or_suspended_come_to_the_same_outcomes() {
@@ -667,7 +710,7 @@ fn main() -> ExitCode {
         }
         _ => {}
     }
-    let tests: [(&str, fn()); 14] = [
+    let tests: [(&str, fn()); 15] = [
         ("who_is_found_out_is_not_played_any_more", who_is_found_out_is_not_played_any_more),
         ("clients_that_are_known_are_played", clients_that_are_known_are_played),
         ("programs_with_alarms_come_to_the_same_outcomes", programs_with_alarms_come_to_the_same_outcomes),
@@ -691,6 +734,7 @@ fn main() -> ExitCode {
         ),
         ("families_come_to_the_same_outcomes", families_come_to_the_same_outcomes),
         ("generated_programs_come_to_the_same_outcomes", generated_programs_come_to_the_same_outcomes),
+        ("naps_that_end_at_the_same_time_are_raced_after", naps_that_end_at_the_same_time_are_raced_after),
         (
             "generated_programs_that_sleep_are_killed_and_are_suspended_come_to_the_same_outcomes",
             generated_programs_that_sleep_are_killed_and_are_suspended_come_to_the_same_outcomes,

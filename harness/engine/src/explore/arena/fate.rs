@@ -72,6 +72,8 @@ pub(super) struct Fate {
     pub visible: bool,
     /// Since the pause began, or time passed in it, somebody has changed something.
     stirred: bool,
+    /// Time has passed in the pause when the victim could have gone on already.
+    held: bool,
     /// The time to which others have come in the pause, in nanoseconds since the execution began.
     clock_ns: u64,
     /// The time at which it is over.
@@ -163,6 +165,7 @@ impl Arena<'_> {
             had: SmallVec::new(),
             visible: true,
             stirred: false,
+            held: false,
             clock_ns: 0,
             until_ns: 0,
             struck: None,
@@ -195,7 +198,8 @@ impl Arena<'_> {
     pub(super) fn begin_fates(&mut self) {
         for fate in &mut self.fates {
             fate.progress = Progress::Ahead;
-            (fate.visible, fate.stirred, fate.clock_ns, fate.until_ns) = (true, false, 0, 0);
+            (fate.visible, fate.stirred, fate.held) = (true, false, false);
+            (fate.clock_ns, fate.until_ns) = (0, 0);
             (fate.struck, fate.stood) = (None, None);
             fate.had.clear();
             fate.slept.clear();
@@ -346,6 +350,7 @@ impl Arena<'_> {
         footprint.extend(modes.iter().map(|&mode| Access { object: pause_of(victim), mode }));
         let since_ns = self.time_of(victim);
         let fate = &mut self.fates[at];
+        fate.held |= progress == Progress::Under && stirred;
         fate.stirred = false;
         fate.clock_ns = fate.clock_ns.max(now_ns);
         if progress == Progress::Ahead && stops {
@@ -374,6 +379,18 @@ impl Arena<'_> {
         into.extend(self.fates.iter().filter(due).map(Fate::thread));
     }
 
+    /// Who is suspended, and could have gone on before others let more time pass: that nobody else could go on then is not
+    /// why it does when it does.
+    pub(super) fn held_up(&self) -> impl Iterator<Item = Waiting> + '_ {
+        let held = |fate: &&Fate| fate.progress == Progress::Under && fate.held && !fate.stirred;
+        self.fates.iter().filter(held).map(|fate| Waiting {
+            thread: fate.thread(),
+            footprint: smallvec![Access { object: pause_of(fate.victim), mode: Mode::Release }],
+            potential: SmallVec::new(),
+            was_free: true,
+        })
+    }
+
     /// Threads that were killed before their next step. They wait for ever, as it were: had the kill come
     /// later, they would have taken it, whatever it was.
     pub(super) fn silenced(&self) -> impl Iterator<Item = Waiting> + '_ {
@@ -383,6 +400,7 @@ impl Arena<'_> {
             potential: whatever_it_was()
                 .chain(waits.map(|kind| Potential::Any(kind, Mode::Acquire)))
                 .collect(),
+            was_free: false,
         };
         self.fates.iter().flat_map(move |fate| fate.silenced.iter().map(move |&silenced| of(fate, silenced)))
     }

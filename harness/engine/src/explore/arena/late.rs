@@ -182,6 +182,7 @@ impl Arena<'_> {
             thread: fate.thread(),
             footprint: smallvec![Access { object: door_of(fate.victim), mode: Mode::Acquire }],
             potential: self.potential_of_lateness(fate.victim),
+            was_free: false,
         })
     }
 

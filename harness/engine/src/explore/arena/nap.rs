@@ -7,7 +7,9 @@
 //! on, the earliest first. So a client that polls for ever does not make the search endless, and one that waits for
 //! its time-out gets it at once. What other clients change after the look and before the thread lies down counts as
 //! well: the steps in between may change places with the change. A longer nap ends in the last way alone: whoever could
-//! have gone on while it lasted, another thread of the same client as well, would have been suspended.
+//! have gone on while it lasted, another thread of the same client as well, would have been suspended. But nobody would be
+//! by naps that are over [at the same time](SAME_TIME): once the first of them has ended since nobody else could go on, the
+//! others end at any time, and what comes after them comes in any order.
 //!
 //! In programs of users another thread may look for the one that waits, and another process nap for it, as in a loop of a
 //! shell (`watch`).
@@ -17,7 +19,9 @@
 //! sleep but that of others who merely poll. A client that waits for a dead holder then looks some twenty
 //! times before its patience is over, not hundreds.
 //!
-//! Not covered: what another process of the same program changes. Who naps until then goes on when nobody else can.
+//! Not covered: what another process of the same program changes (who naps until then goes on when nobody else can); and
+//! longer naps that end at about the same time as one another, but not as the one that ended before them, if whoever had
+//! that one is still under way; nor naps that end at the same time under a pause, where others go on beside who is suspended.
 
 use std::sync::atomic::Ordering;
 
@@ -25,7 +29,7 @@ use smallvec::SmallVec;
 
 use super::alarm::Limit;
 use super::copies::Awaited;
-use super::fate::{Fate, pause_of, process_of};
+use super::fate::{Fate, FateKind, pause_of, process_of};
 use super::thread::Thread;
 use super::time::start_of;
 use super::tree::Inode;
@@ -316,6 +320,10 @@ impl Arena<'_> {
     /// Who has just woken when nobody else could go on should have done so at the same time as others, which can be as
     /// fast.
     pub(super) fn others_are_due(&mut self, index: usize) {
+        // Where somebody may be suspended, whoever's nap is over goes on beside him.
+        if self.fates.iter().any(|fate| fate.kind != FateKind::Kill) {
+            return;
+        }
         let now_ns = self.threads[index].nap.until_ns;
         let due = |&other: &usize| {
             let nap = &self.threads[other].nap;

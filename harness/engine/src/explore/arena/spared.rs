@@ -95,6 +95,7 @@ impl Arena<'_> {
             thread: fate.thread(),
             footprint: kill_of(fate.victim),
             potential: fate.had.clone(),
+            was_free: false,
         })
     }
 

@@ -211,7 +211,8 @@ impl System for Arena<'_> {
         let waits =
             |index: &usize| matches!(self.threads[*index].state, State::AtGate(_)) && !self.can_go(*index);
         let threads = (0..self.threads.len()).filter(waits).map(|index| self.waits_for(index));
-        threads.chain(self.kills_waiting()).chain(self.late_and_waiting()).chain(self.silenced()).collect()
+        let fates = self.kills_waiting().chain(self.late_and_waiting()).chain(self.held_up());
+        threads.chain(fates).chain(self.silenced()).collect()
     }
 
     fn sleepers(&self) -> Vec<Sleeper> {

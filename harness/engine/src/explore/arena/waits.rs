@@ -279,8 +279,12 @@ impl Arena<'_> {
     /// What a thread at the gate waits for.
     pub(super) fn waits_for(&self, index: usize) -> Waiting {
         let thread = &self.threads[index];
-        let mut waiting =
-            Waiting { thread: thread.id, footprint: Footprint::new(), potential: SmallVec::new() };
+        let mut waiting = Waiting {
+            thread: thread.id,
+            footprint: Footprint::new(),
+            potential: SmallVec::new(),
+            was_free: false,
+        };
         let State::AtGate(Pending { call, .. }) = &thread.state else { return waiting };
         if let Call::Lock { fd, kind, request, .. } = call {
             let mode = match request {

@@ -140,7 +140,7 @@ impl Arena<'_> {
     /// change.
     fn waits_for_changes(&self, index: usize) -> bool {
         let nap = &self.threads[index].nap;
-        if nap.count == 0 || nap.left > 0 {
+        if nap.count == 0 || nap.left > 0 || nap.is_due {
             return false;
         }
         match self.threads[index].naps() {

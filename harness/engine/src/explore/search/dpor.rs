@@ -202,6 +202,7 @@ fn run<S: System>(
             }
             let point = point_after(points.last_mut(), trace);
             points.push(Point { enabled: Threads::from_slice(enabled), waiting: system.waiting(), ..point });
+            plan_missed(points, trace);
         } else if points[depth].enabled[..] != enabled[..] {
             // After the same steps others can go on than before: what was planned would be taken for what has to
             // wait, and dropped.
@@ -227,6 +228,15 @@ fn run<S: System>(
         point.visited = true;
         trace.push(step);
     }
+}
+
+/// Plans the steps of those fates that could have been taken before the last step, and now have to wait: that nobody else can
+/// go on any more, if it comes to that, hides it that they could have come then. The trace leads to the last point.
+fn plan_missed(points: &mut [Point], trace: &Trace) {
+    let [.., before, point] = points else { return };
+    let missed = |waiting: &&Waiting| waiting.was_free && before.enabled.contains(&waiting.thread);
+    let missed: Vec<Waiting> = point.waiting.iter().filter(missed).cloned().collect();
+    missed.iter().for_each(|waiting| reverse_races_of_waiting(points, trace, waiting));
 }
 
 /// Gives up what is planned for the last point as long as its thread has to wait there. The trace leads to this point.
@@ -279,7 +289,7 @@ fn reverse_races(points: &mut [Point], trace: &Trace, waiting: &[Waiting]) {
 /// The same for a thread that waits after the last step of a trace, for ever or because of the order
 /// in which others were.
 fn reverse_races_of_waiting(points: &mut [Point], trace: &Trace, waiting: &Waiting) {
-    let Waiting { thread, footprint, potential } = waiting;
+    let Waiting { thread, footprint, potential, .. } = waiting;
     // Where it need not wait it may touch something else.
     let (certain, mask) = (false, mask_of(footprint));
     let last = View { thread: *thread, footprint, certain, potential, mask, follows: &[] };

@@ -521,7 +521,7 @@ impl System for Toy {
                     }
                     _ => {}
                 }
-                Waiting { thread: ThreadId(thread as u16), footprint, potential }
+                Waiting { thread: ThreadId(thread as u16), footprint, potential, was_free: false }
             })
             .chain(silenced)
             .collect()
@@ -587,6 +587,7 @@ impl Toy {
                 .into_iter()
                 .chain([Potential::Any(Lock, Mode::Acquire)])
                 .collect(),
+            was_free: false,
         };
         killed.map(of).collect()
     }
