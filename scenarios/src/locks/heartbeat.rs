@@ -22,9 +22,9 @@ fn period(lease: Duration) -> Duration {
     (lease / 4).max(Duration::from_millis(1))
 }
 
-/// How long whoever waits for the lock sleeps at most: there is no reason to look much more often than it is touched.
+/// How long whoever waits for the lock sleeps at most: there is no reason to look more than twice as often as it is touched.
 pub(super) fn longest_nap(lease: Duration) -> Duration {
-    period(lease) / 5 * 4
+    period(lease) / 2
 }
 
 impl Heartbeat {
@@ -61,3 +61,16 @@ const NOW: Timestamps = Timestamps {
     last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
     last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Longer naps are no short ones for who explores: they end only when nobody else can go on.
+    #[test]
+    fn whoever_waits_naps_for_an_eighth_of_a_lease_at_most() {
+        for lease in [8, 25, 40, 5000].map(Duration::from_millis) {
+            assert!(longest_nap(lease) <= lease / 8 && longest_nap(lease) > Duration::ZERO, "{lease:?}");
+        }
+    }
+}

@@ -341,13 +341,23 @@ fn naps_that_end_at_the_same_time_are_raced_after() {
                 "D3 x2|d1 D3 s2",
                 "D3 x2 D3 u2|D3 s2 D3 s2",
                 "D3 x2|D5 s2|D3 u2",
+                "D3 x2 x3|D3 e2 e3 d1 e2 e3",
                 "D5 x2|D3 D2 s2",
                 "o0 F0 D3 p0 U0|D3 o0 F0 r0",
                 "!D3 x2 u2|D3 x2",
                 "BD3,x2 D3 s2 W|D3 u2",
             ][..],
         ),
-        (Hazard::Kill, &["D3 x2 u2|D3 x2", "D3 x2|D3 s2|D3 u2", "D3 x2|D5 s2|D3 u2", "D3 x2|d1 D3 s2"][..]),
+        (
+            Hazard::Kill,
+            &[
+                "D3 x2 d1 s2|D3 x2|D3 u2",
+                "D3 x2 u2|D3 x2",
+                "D3 x2|D3 s2|D3 u2",
+                "D3 x2|D5 s2|D3 u2",
+                "D3 x2|d1 D3 s2",
+            ][..],
+        ),
         (
             Hazard::Pause,
             &["D3 x2 u2|D3 x2", "D3 x2|D3 s2", "D3 x2|D5 s2", "D3 x2|d1 D3 s2", "D3 x2|D3 D3 s2"][..],
@@ -362,6 +372,7 @@ fn naps_that_end_at_the_same_time_are_raced_after() {
     for (hazard, raw_max) in [(Hazard::Concurrency, RAW_MAX), (Hazard::Kill, 400), (Hazard::Pause, 500)] {
         generated_after(["D3", "D3"], hazard, &calls, 20, raw_max);
     }
+    generated_after(["D3", "D3 e2 e3 d1"], Hazard::Concurrency, &calls, 20, RAW_MAX);
     // As if nobody had slept.
     let outcomes = |script: &str| -> BTreeSet<String> {
         let ran = run(script, Hazard::Concurrency, Reduction::Optimal, 20_000).expect("few");

@@ -64,10 +64,12 @@ impl Arena<'_> {
         self.has_come_since(None, index, wait, awaited)
     }
 
-    /// The same of who was asked before, when so much had stirred: a signal that was there would have been heard then.
+    /// The same of who was asked before, when so much had stirred: a signal that was there for long would have been heard then.
     fn has_come_since(&self, asked_at: Option<u64>, index: usize, wait: &Wait, awaited: &Awaited) -> bool {
         let thread = &self.threads[index];
-        let may_be_signalled = self.signalled_at(self.client_index(index)) > asked_at.unwrap_or(0);
+        let signalled_at = self.signalled_at(self.client_index(index));
+        // Once more after the next stir: a child is seen to have ended a moment before its parent hears of it.
+        let may_be_signalled = signalled_at > 0 && signalled_at >= asked_at.unwrap_or(0);
         let process = &self.processes[thread.process];
         let come = match wait {
             Wait::Events { sources, .. } => awaited.have_come(process, sources),

@@ -478,7 +478,9 @@ impl Arena<'_> {
             self.note_fate(first, Act::Resume);
         }
         let signature = digest(&("fate", id.0, kills, &footprint[..]));
-        let potential = std::mem::take(&mut self.fates[at].had);
+        let mut potential = std::mem::take(&mut self.fates[at].had);
+        // Nor had the victim always what it gives back now.
+        potential.extend(footprint[of_itself..].iter().map(|&access| Potential::Certain(access)));
         Ok(Step { thread: id, footprint, potential, signature, yields: false, follows })
     }
 

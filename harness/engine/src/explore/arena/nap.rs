@@ -49,7 +49,8 @@ pub(super) const JITTER_NS: u64 = 500_000_000;
 /// Where built-in locks have leases it is this part of one: shorter than the time between two heartbeats, each of
 /// which could otherwise come in the middle of everything else.
 pub(super) const JITTERS_OF_A_LEASE: u64 = 8;
-/// But not shorter than the longest naps of who polls for a lock.
+/// But not shorter than the longest naps of who polls for a lock that has no lease; those of the others are no longer than
+/// that part.
 pub(super) const LONGEST_POLL_NS: u64 = 2_000_000;
 /// Naps that are over within this part of a jitter are over at the same time.
 const SAME_TIME: u64 = 100;
@@ -190,6 +191,11 @@ impl Nap {
         self.woken
     }
 
+    /// Whether it may end at any time, whatever others do.
+    pub(super) const fn is_free(&self) -> bool {
+        self.left > 0 && self.length_ns() <= self.jitter_ns
+    }
+
     /// How long it takes from now on, in nanoseconds.
     pub(super) const fn length_ns(&self) -> u64 {
         self.until_ns.saturating_sub(self.clock_ns)
@@ -278,6 +284,7 @@ impl Arena<'_> {
         if !nap.woken {
             nap.left = nap.left.saturating_sub(1);
         }
+        nap.is_due = false;
         nap.ended += 1;
         self.advance(index, until_ns);
         (footprint, potential)
@@ -292,7 +299,7 @@ impl Arena<'_> {
         {
             return nap.woken;
         }
-        nap.woken || nap.is_due || nap.left > 0 && nap.length_ns() <= nap.jitter_ns
+        nap.woken || nap.is_due || nap.is_free()
     }
 
     /// Whether a thread that waits for something to come might have given up before.
@@ -325,11 +332,17 @@ impl Arena<'_> {
             return;
         }
         let now_ns = self.threads[index].nap.until_ns;
+        // Whoever was killed would be due, had it lived.
+        let window_ns = self.jitter_ns / SAME_TIME;
+        for fate in &mut self.fates {
+            fate.stood = fate.stood.map(|(at_ns, thread)| match at_ns <= now_ns.saturating_add(window_ns) {
+                true => (0, thread),
+                false => (at_ns, thread),
+            });
+        }
         let due = |&other: &usize| {
             let nap = &self.threads[other].nap;
-            nap.jitter_ns > 0
-                && nap.until_ns <= now_ns.saturating_add(nap.jitter_ns / SAME_TIME)
-                && !self.pause_is_over_by(nap.until_ns)
+            nap.jitter_ns > 0 && nap.until_ns <= now_ns.saturating_add(nap.jitter_ns / SAME_TIME)
         };
         let others = self.might_wake(&[]).into_iter().filter(due).collect::<SmallVec<[usize; 4]>>();
         for other in others {

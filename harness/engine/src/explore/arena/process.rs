@@ -300,7 +300,7 @@ impl Arena<'_> {
         // An agent lives long, and what it drives is followed into other programs.
         let memory = match self.drives(index) {
             true => ClientMemory::open(child.id()),
-            false => Ok(ClientMemory::of_child(child.id())),
+            false => ClientMemory::of_child(child.id()),
         };
         let memory = memory
             .map_err(ArenaError::environment(format!("opening the memory of client process {index}")))?;

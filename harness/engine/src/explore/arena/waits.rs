@@ -239,16 +239,17 @@ impl Arena<'_> {
                 Ok(Effect { footprint, potential, ending: Ending::Answer(answer), yields: true })
             }
             Call::Sleep { .. } => {
-                let may_wake = self.may_wake(index);
-                let until_ns = match may_wake {
+                let until_ns = match self.may_wake(index) {
                     true => self.threads[index].nap.until_ns,
                     false => self.oversleeps_until(index),
                 };
                 let nap = &mut self.threads[index].nap;
-                if may_wake || nap.stirs {
+                // Who is due at the same time as another one has polled in vain as well.
+                let in_vain = !nap.woken && !nap.is_free();
+                if !in_vain || nap.stirs {
                     nap.idle_ns = 0;
                 }
-                if !may_wake {
+                if in_vain {
                     nap.idle_ns += until_ns.saturating_sub(nap.clock_ns);
                 }
                 let (footprint, potential) = self.end_nap(index, until_ns);

@@ -140,11 +140,11 @@ impl Arena<'_> {
     /// change.
     fn waits_for_changes(&self, index: usize) -> bool {
         let nap = &self.threads[index].nap;
-        if nap.count == 0 || nap.left > 0 || nap.is_due {
+        if nap.count == 0 || nap.left > 0 {
             return false;
         }
         match self.threads[index].naps() {
-            true => nap.length_ns() <= nap.jitter_ns,
+            true => !nap.is_due && nap.length_ns() <= nap.jitter_ns,
             false => nap.ended > 0 && nap.operation == self.operation_of(index),
         }
     }

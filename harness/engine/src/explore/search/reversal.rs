@@ -10,6 +10,9 @@
 //! follows from the first step has to. Nor is it enough to have them all come later: a thread that
 //! sleeps may begin what they begin, and yet not what comes of it. So each selection of them is
 //! planned that leaves out, with a step, what happens after it.
+//!
+//! And somebody may have risen in the meantime because the thread of that step could not go on, which was killed, say: he
+//! is planned for once more without that.
 
 use smallvec::SmallVec;
 
@@ -39,6 +42,10 @@ pub(super) fn reverse<'a>(
         sequence.push(*last);
         plan(&mut sequence);
     };
+    let risen = risen_after(trace, free.clone(), last);
+    if !risen.is_empty() {
+        put(&risen);
+    }
     let optional =
         if last.may_wait() { in_the_way(trace, free.clone(), last, later) } else { Indices::new() };
     if optional.is_empty() {
@@ -51,6 +58,19 @@ pub(super) fn reverse<'a>(
     } else {
         (0..=optional.len()).for_each(|kept| put(&optional[kept..]));
     }
+}
+
+/// The steps that could be taken only because the thread of `last` could not go on, and those that happen after them. If it
+/// can where the race's first step is not there, nobody rises.
+fn risen_after(trace: &Trace, free: impl Iterator<Item = usize>, last: &View<'_>) -> Indices {
+    let mut risen = Indices::new();
+    for index in free {
+        let rises = trace.view(index).follows.contains(&last.thread);
+        if rises || risen.iter().any(|&other| trace.happens_before(other, index)) {
+            risen.push(index);
+        }
+    }
+    risen
 }
 
 /// The steps that take a lock for which `last` has to wait while they have it, and those that happen

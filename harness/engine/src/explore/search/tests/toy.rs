@@ -295,6 +295,11 @@ impl System for Toy {
         }
         let state = &mut self.state;
         let mut potential: SmallVec<[Potential; 4]> = SmallVec::new();
+        if let Op::Kill(_) = op {
+            // What the victim gives back it has not always had.
+            let gives_back = footprint.iter().filter(|access| access.object.kind != ObjectKind::Liveness);
+            potential.extend(gives_back.map(|&access| Potential::Certain(access)));
+        }
         let mut read = None;
         if let Op::LockThrough(pointer) = op {
             footprint.push(access(Entry, pointer, Mode::Read));
