@@ -64,12 +64,15 @@ impl Arena<'_> {
         self.has_come_since(None, index, wait, awaited)
     }
 
-    /// The same of who was asked before, when so much had stirred: a signal that was there for long would have been heard then.
+    /// The same of who was asked before, when so much had stirred: a signal that was there for long would have been
+    /// heard then.
     fn has_come_since(&self, asked_at: Option<u64>, index: usize, wait: &Wait, awaited: &Awaited) -> bool {
         let thread = &self.threads[index];
         let signalled_at = self.signalled_at(self.client_index(index));
-        // Once more after the next stir: a child is seen to have ended a moment before its parent hears of it.
-        let may_be_signalled = signalled_at > 0 && signalled_at >= asked_at.unwrap_or(0);
+        // Once more after the next stir: a child is seen to have ended a moment before its parent hears of it. Agents do
+        // not care.
+        let asked_at = asked_at.map_or(0, |asked_at| asked_at + u64::from(self.is_agent(index)));
+        let may_be_signalled = signalled_at > 0 && signalled_at >= asked_at;
         let process = &self.processes[thread.process];
         let come = match wait {
             Wait::Events { sources, .. } => awaited.have_come(process, sources),
@@ -83,11 +86,17 @@ impl Arena<'_> {
         come || may_be_signalled && Told::of_thread(thread.tid).due(None) != 0
     }
 
+    /// Whether a thread is of a client's own process, which drives a program.
+    fn is_agent(&self, index: usize) -> bool {
+        let process = &self.processes[self.threads[index].process];
+        process.is_root() && self.drives(process.client)
+    }
+
     /// How much has stirred that may have brought what a thread waits for. An agent waits for its own program, or for a
     /// signal, which may come from anybody.
     pub(super) fn stirs_for(&self, index: usize) -> u64 {
         let process = &self.processes[self.threads[index].process];
-        match process.is_root() && self.drives(process.client) {
+        match self.is_agent(index) {
             true => process.stirred_at.max(self.signalled_at(process.client)),
             false => self.stirs,
         }
