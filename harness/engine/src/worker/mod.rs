@@ -9,6 +9,7 @@ mod control;
 mod gated;
 mod nursery;
 mod specification;
+mod thrift;
 
 use std::collections::HashMap;
 use std::convert::Infallible;

@@ -16,6 +16,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use super::control::{Control, NurseryLine};
+use super::thrift;
 use crate::explore::gate;
 use crate::process::{die_with_parent, quiet};
 
@@ -30,6 +31,7 @@ pub(super) struct Copy {
 /// Forks whenever it is asked to, for ever. Returns in the copy.
 pub(super) fn raise(control: &Control<'_>, parent: u32) -> io::Result<Copy> {
     gate::prepare();
+    thrift::economize();
     // To ask the processor what it can do takes long on virtual machines; copies need not ask.
     #[cfg(target_arch = "x86_64")]
     std::hint::black_box(std::is_x86_feature_detected!("avx2"));
