@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::thread::{CpuSet, UnshareFlags};
 
+use super::watchdog::Undisturbed;
+
 /// A thread that explores plans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
@@ -44,6 +46,7 @@ pub fn in_shards<P: Sync, R: Send>(
     let processors = processors();
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<Option<R>>> = Mutex::new(pieces.iter().map(|_| None).collect());
+    let _undisturbed = Undisturbed::begin();
     let take = |shard: Shard| {
         while !stop() {
             let index = next.fetch_add(1, Ordering::Relaxed);

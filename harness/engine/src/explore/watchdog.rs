@@ -50,7 +50,7 @@ impl Watchdog {
         let (pid, tid) = unsafe { (libc::getpid(), libc::gettid()) };
         let seen = Arc::clone(&watched);
         let thread = std::thread::spawn(move || {
-            hear_no_child();
+            let _undisturbed = Undisturbed::begin();
             let mut last = 0;
             while !seen.over.load(Ordering::Relaxed) {
                 std::thread::park_timeout(PERIOD);
@@ -80,14 +80,27 @@ impl Watchdog {
     }
 }
 
-/// Has this thread not be woken whenever a child ends. Where every thread does so, the kernel notes that one has ended and
-/// goes on; a thread that does not is run, only to find that the signal is of no concern.
-pub(super) fn hear_no_child() -> SigSet {
-    let mut before = SigSet::empty();
-    let child = SigSet::from(Signal::SIGCHLD);
-    // It cannot fail with these arguments.
-    let _ = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&child), Some(&mut before));
-    before
+/// While it lives, the thread that made it is not woken when a child ends. Where no thread is, the kernel notes that
+/// one has ended and goes on; a thread that is woken costs as much as a call at the gate.
+#[derive(Debug)]
+pub(super) struct Undisturbed {
+    before: SigSet,
+}
+
+impl Undisturbed {
+    pub fn begin() -> Self {
+        let mut before = SigSet::empty();
+        let child = SigSet::from(Signal::SIGCHLD);
+        // It cannot fail with these arguments.
+        let _ = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&child), Some(&mut before));
+        Self { before }
+    }
+}
+
+impl Drop for Undisturbed {
+    fn drop(&mut self) {
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
+    }
 }
 
 impl Drop for Watchdog {

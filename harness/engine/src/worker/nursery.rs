@@ -40,26 +40,39 @@ pub(super) fn raise(control: &Control<'_>, parent: u32) -> io::Result<Copy> {
     let line = control.nursery();
     let seen = line.orders_so_far();
     line.born().store(NurseryLine::READY, Ordering::SeqCst);
-    let (index, is_cradle) = fork_on_demand(&line, seen, parent)?;
-    Ok(Copy { index, is_cradle })
+    let mut is_enlarged = false;
+    fork_on_demand(&line, seen, parent, |copy| {
+        // Of what is born in a cradle there will be many.
+        if copy.is_cradle && !std::mem::replace(&mut is_enlarged, true) {
+            thrift::enlarge();
+        }
+    })
 }
 
 /// The same for a cradle, which stands behind its gate: what is done in it before, no copy has to do.
 pub(super) fn rock(line: &NurseryLine<'_>, seen: u32, parent: u32) -> io::Result<()> {
-    fork_on_demand(line, seen, parent).map(drop)
+    fork_on_demand(line, seen, parent, |_| {}).map(drop)
 }
 
-/// Forks whenever there are other orders than those seen. Returns in the copy, with what was wanted.
-fn fork_on_demand(line: &NurseryLine<'_>, mut seen: u32, parent: u32) -> io::Result<(usize, bool)> {
+/// Forks whenever there are other orders than those seen, having done something before. Returns in the copy, with
+/// what was wanted.
+fn fork_on_demand(
+    line: &NurseryLine<'_>,
+    mut seen: u32,
+    parent: u32,
+    mut before: impl FnMut(&Copy),
+) -> io::Result<Copy> {
     loop {
         seen = line.wait_for_order(seen);
-        let wish = line.wish();
+        let (index, is_cradle) = line.wish();
+        let wanted = Copy { index, is_cradle };
+        before(&wanted);
         match fork_for_parent()? {
             Some(pid) => line.born().store(pid, Ordering::SeqCst),
             None => {
                 die_with_parent(parent)?;
                 rustix::process::setpgid(None, None)?;
-                return Ok(wish);
+                return Ok(wanted);
             }
         }
     }

@@ -1,48 +1,76 @@
-//! What makes a process cheaper to copy and to end: fewer mappings, and fewer pages of its own.
+//! What makes a process cheaper to copy and to end: fewer mappings, fewer pages of its own, larger ones of code.
 //!
-//! Of what a fork costs, the kernel spends most on the list of mappings and on the pages that are not those of a file; and
-//! once more when the copy ends. Each object that is loaded (the program, the C library) brings three mappings that
-//! nobody writes to and that differ in whether they can be executed, and as many pages as the dynamic linker has
-//! written addresses to before it made them unwritable. The mappings become one if all of them can be executed. And what
-//! the linker has written is put into a file in memory: pages of files are not copied but found again when
-//! they are needed.
+//! Of what a fork costs, the kernel spends most on the list of mappings and on the pages that are not those of a file;
+//! once more when the copy ends; and on the code that the copy finds again page by page.
 //!
-//! What is mapped stays at its place and says the same. Where the kernel refuses, things stay as they were.
+//! Each object that is loaded (the program, the C library) brings three mappings that nobody writes to and that
+//! differ in whether they can be executed, and as many pages as the dynamic linker has written addresses to before it
+//! made them unwritable. Three mappings become one if all of it can be executed. What the linker has written is put
+//! into a file in memory: pages of files are not copied but found again when they are needed ([`economize`]). And
+//! the program's code can be in pages so large that a copy has all of it with one or two ([`enlarge`]), which takes
+//! as long as a few forks.
+//!
+//! What is mapped stays at its place and says the same. Where the kernel refuses, things stay as they were: all of it is
+//! a matter of time alone.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
+use std::mem::ManuallyDrop;
 
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mprotect};
+use rustix::mm::{
+    Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags, madvise, mmap, mmap_anonymous, mprotect,
+    mremap_fixed, munmap,
+};
 
-/// Addresses from the first one to the second one, which is not part of it.
+/// Addresses from the first one to the second one, which is not part of it; whole pages.
 type Range = (usize, usize);
+
+const CODE: MprotectFlags = MprotectFlags::READ.union(MprotectFlags::EXEC);
 
 /// What an object that is loaded has in memory.
 #[derive(Debug, Default)]
 struct Loaded {
-    /// What can only be read or executed, in whole pages.
+    /// What can only be read or executed; those that meet are one.
     unwritable: Vec<Range>,
-    /// What the dynamic linker has made unwritable once it had written to it, in whole pages.
+    /// What the dynamic linker has made unwritable once it had written to it.
     relocated: Option<Range>,
 }
 
 /// Makes this process cheaper to copy. It must have one thread.
 pub(super) fn economize() {
-    let mut objects: Vec<Loaded> = Vec::new();
-    // SAFETY: `note` is given what was passed here, and nothing of it is kept.
-    unsafe { libc::dl_iterate_phdr(Some(note), (&raw mut objects).cast()) };
-    // All of it is a matter of time alone.
-    for object in &objects {
-        if let [_, _, ..] = object.unwritable[..] {
-            object.unwritable.iter().for_each(|&range| {
-                let _ = make_executable(range);
-            });
+    for object in loaded() {
+        for &(begin, end) in &object.unwritable {
+            // SAFETY: nobody writes there, and what can be executed besides is what can be read.
+            let _ = unsafe { mprotect(begin as *mut _, end - begin, CODE) };
         }
         if let Some(range) = object.relocated {
             let _ = put_into_file(range);
         }
     }
+}
+
+/// Has this program's code lie in large pages, as far as they fit. This process must have one thread.
+pub(super) fn enlarge() {
+    let size = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size");
+    let Some(size) = size.ok().and_then(|size| size.trim().parse::<usize>().ok()) else { return };
+    // The program comes first.
+    for &(begin, end) in loaded().iter().take(1).flat_map(|program| &program.unwritable) {
+        let mut place = begin.next_multiple_of(size);
+        while place + size <= end {
+            if put_into_large_page(place, size).is_err() {
+                return;
+            }
+            place += size;
+        }
+    }
+}
+
+fn loaded() -> Vec<Loaded> {
+    let mut objects: Vec<Loaded> = Vec::new();
+    // SAFETY: `note` is given what is passed here, and nothing of it is kept.
+    unsafe { libc::dl_iterate_phdr(Some(note), (&raw mut objects).cast()) };
+    objects
 }
 
 /// Notes one object.
@@ -57,29 +85,28 @@ unsafe extern "C" fn note(
     let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
     let page = rustix::param::page_size();
     let base = info.dlpi_addr as usize;
-    let mut loaded = Loaded::default();
+    let mut object = Loaded::default();
     for header in headers {
         let begin = base + header.p_vaddr as usize;
         let end = begin + header.p_memsz as usize;
-        let whole_pages = begin & !(page - 1);
+        let begin = begin & !(page - 1);
         if header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0 {
-            loaded.unwritable.push((whole_pages, end.next_multiple_of(page)));
-        } else if header.p_type == libc::PT_GNU_RELRO && whole_pages < end & !(page - 1) {
-            // As much as the linker makes unwritable: its last page may have more than that in it.
-            loaded.relocated = Some((whole_pages, end & !(page - 1)));
+            let end = end.next_multiple_of(page);
+            match object.unwritable.last_mut() {
+                Some(last) if last.1 == begin => last.1 = end,
+                _ => object.unwritable.push((begin, end)),
+            }
+        } else if header.p_type == libc::PT_GNU_RELRO {
+            // As far as the linker makes it unwritable: the last page may have more in it.
+            let end = end & !(page - 1);
+            object.relocated = (begin < end).then_some((begin, end));
         }
     }
-    objects.push(loaded);
+    objects.push(object);
     0
 }
 
-fn make_executable((begin, end): Range) -> std::io::Result<()> {
-    let rights = MprotectFlags::READ | MprotectFlags::EXEC;
-    // SAFETY: nobody writes there, and what can be executed besides is what can be read.
-    unsafe { mprotect(begin as *mut _, end - begin, rights) }.map_err(Into::into)
-}
-
-fn put_into_file((begin, end): Range) -> std::io::Result<()> {
+fn put_into_file((begin, end): Range) -> io::Result<()> {
     let mut file = File::from(memfd_create("tearproof-relocated", MemfdFlags::CLOEXEC)?);
     // SAFETY: it is mapped, can be read, and nobody writes to it any more.
     file.write_all(unsafe { std::slice::from_raw_parts(begin as *const u8, end - begin) })?;
@@ -90,24 +117,68 @@ fn put_into_file((begin, end): Range) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Memory that is given back if nothing comes of it.
+struct Room(Range);
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let (begin, end) = self.0;
+        // SAFETY: it was mapped for this alone.
+        let _ = unsafe { munmap(begin as *mut _, end - begin) };
+    }
+}
+
+/// Replaces the code at a place by a large page with a copy of it. The place is a multiple of the size.
+fn put_into_large_page(place: usize, size: usize) -> io::Result<()> {
+    let rights = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: new memory, at a place of the kernel's choice; twice as much has one such page in it.
+    let begin =
+        unsafe { mmap_anonymous(std::ptr::null_mut(), 2 * size, rights, MapFlags::PRIVATE) }? as usize;
+    let page = begin.next_multiple_of(size);
+    let (room, _before) = (Room((page, page + size)), Room((begin, page)));
+    let _after = Room((page + size, begin + 2 * size));
+    let large_ones = of_large_pages()?;
+    // SAFETY: the page was mapped above, and what is copied is mapped, can be read and is not written to.
+    unsafe {
+        madvise(page as *mut _, size, Advice::LinuxHugepage)?;
+        std::ptr::copy_nonoverlapping(place as *const u8, page as *mut u8, size);
+        mprotect(page as *mut _, size, CODE)?;
+    }
+    if of_large_pages()? < large_ones + size {
+        // Many small ones that are no file's would be worse than what there is.
+        return Err(io::ErrorKind::OutOfMemory.into());
+    }
+    // SAFETY: as in `put_into_file`. What was there is unmapped, and its room is no more.
+    unsafe { mremap_fixed(page as *mut _, size, size, MremapFlags::MAYMOVE, place as *mut _) }?;
+    let _moved = ManuallyDrop::new(room);
+    Ok(())
+}
+
+/// How many bytes of this process lie in large pages that are no file's.
+fn of_large_pages() -> io::Result<usize> {
+    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup")?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("AnonHugePages:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<usize>().ok());
+    kilobytes.map(|kilobytes| kilobytes << 10).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn this_program_was_relocated_and_has_several_mappings_that_nobody_writes_to() {
-        let mut objects: Vec<Loaded> = Vec::new();
-        // SAFETY: as above.
-        unsafe { libc::dl_iterate_phdr(Some(note), (&raw mut objects).cast()) };
+    fn what_nobody_writes_to_is_found_as_the_kernel_tells_it() {
         let maps = std::fs::read_to_string("/proc/self/maps").expect("what this process has mapped");
         let rights_at = |address: usize| {
             maps.lines().find_map(|line| {
                 let (range, rest) = line.split_once(' ')?;
                 let (begin, end) = range.split_once('-')?;
-                let [begin, end] = [begin, end].map(|number| usize::from_str_radix(number, 16).expect("a number"));
+                let [begin, end] =
+                    [begin, end].map(|number| usize::from_str_radix(number, 16).expect("a number"));
                 (begin..end).contains(&address).then(|| rest[..4].to_owned())
             })
         };
+        let objects = loaded();
         for object in &objects {
             for &(begin, end) in object.unwritable.iter().chain(&object.relocated) {
                 for address in [begin, end - 1] {
@@ -116,7 +187,10 @@ mod tests {
                 }
             }
         }
-        let own = objects.first().expect("the program comes first");
-        assert!(own.unwritable.len() > 1 && own.relocated.is_some(), "{own:?}");
+        // This program was relocated, and this function is part of what nobody writes to.
+        let program = objects.first().expect("the program comes first");
+        let here = what_nobody_writes_to_is_found_as_the_kernel_tells_it as fn() as usize;
+        assert!(program.unwritable.iter().any(|&(begin, end)| (begin..end).contains(&here)), "{program:x?}");
+        assert!(program.relocated.is_some(), "{program:x?}");
     }
 }
