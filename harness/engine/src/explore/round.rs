@@ -10,7 +10,7 @@ use super::ledger::Ledger;
 use super::reach::Reach;
 use super::search::pct::{Sampled, Shape};
 use super::search::schedule::replay as rerun;
-use super::search::{Continue, End, Limits, Territory, Trace, dpor, pct, preemption};
+use super::search::{Continue, End, Limits, Trace, dpor, pct, preemption};
 use super::stand::Stand;
 use crate::stress::Surroundings;
 
@@ -33,6 +33,8 @@ const UNCONTROLLED: u64 = 50;
 #[derive(Default)]
 pub(super) struct Round {
     pub search: dpor::Search,
+    /// And within bounds, if that is too much.
+    pub bounded: preemption::Search,
     /// Clients remember what they did before, so every execution has clients of its own.
     pub renews: bool,
     /// All clients play their parts themselves, since one did something else than was known of it.
@@ -47,6 +49,11 @@ impl Round {
     /// Another one of the same clients.
     pub fn afresh(&self) -> Self {
         Self { renews: self.renews, asks_everybody: self.asks_everybody, ..Self::default() }
+    }
+
+    /// Forgets what the searches have seen: it is not so.
+    fn forget(&mut self) {
+        (self.search, self.bounded) = Default::default();
     }
 
     /// Whether much more time than there was until now would not bring the search to its end.
@@ -111,7 +118,7 @@ impl Stand<'_, '_> {
                 Err(ArenaError::Unlike(_)) if !round.asks_everybody => round.asks_everybody = true,
                 searched => return searched,
             }
-            round.search = dpor::Search::default();
+            round.forget();
         }
     }
 
@@ -146,19 +153,18 @@ impl Stand<'_, '_> {
                 // Perhaps only because clients remember what they did before.
                 self.arena.renew_processes();
                 round.renews = true;
-                round.search = dpor::Search::default();
+                round.forget();
                 end = round.search.go_on(&mut self.arena, limits, &mut observe)?.end;
             }
             reach.ended(&end);
         }
-        let mut territory = Territory::default();
         for bound in bounds {
             let Some(deadline) = deadlines.bounded else { break };
             if reach.is_settled() {
                 break;
             }
             let limits = Limits { executions: explore.executions, deadline: Some(deadline) };
-            let searched = preemption::search(&mut self.arena, bound, &mut territory, limits, &mut observe)?;
+            let searched = round.bounded.go_on(&mut self.arena, bound, limits, &mut observe)?;
             round.remembers = remember(&self.arena, &searched.end);
             if round.remembers {
                 return Ok(reach);

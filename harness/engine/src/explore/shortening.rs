@@ -21,7 +21,7 @@ use super::fates::{self, Fates};
 use super::ledger::{Found, Ledger};
 use super::round::BOUND_MAX;
 use super::scale::Cast;
-use super::search::{Continue, End, Limits, Territory, dpor, preemption};
+use super::search::{Continue, End, Limits, dpor, preemption};
 use super::source_line::add_source_lines;
 use super::stand::Stand;
 use super::system::ThreadId;
@@ -171,31 +171,29 @@ impl Stand<'_, '_> {
     ) -> Result<Vec<Option<Short>>, ArenaError> {
         let mut short = vec![None; all.len()];
         let bench = &self.bench;
-        let mut territory = Territory::default();
+        let mut search = preemption::Search::default();
         for bound in 0..=BOUND_MAX {
             let is_open =
                 |short: &[Option<Short>], index: usize| short[index].is_none() && bound <= all[index].most;
             if !(0..all.len()).any(|index| is_open(&short, index)) {
                 break;
             }
-            let searched =
-                preemption::search(&mut self.arena, bound, &mut territory, limits, |arena, trace| {
-                    let mut recount = bench.recount(arena)?;
-                    let mut findings = Findings::new();
-                    bench.findings(&mut recount, trace, |_| false, &mut findings, surroundings)?;
-                    for (index, sought) in all.iter().enumerate() {
-                        let kind = sought.found.anomaly.kind;
-                        if is_open(&short, index) && anomalies(&findings).any(|anomaly| anomaly.kind == kind)
-                        {
-                            short[index] = Some((bound, trace.schedule()));
-                        }
+            let searched = search.go_on(&mut self.arena, bound, limits, |arena, trace| {
+                let mut recount = bench.recount(arena)?;
+                let mut findings = Findings::new();
+                bench.findings(&mut recount, trace, |_| false, &mut findings, surroundings)?;
+                for (index, sought) in all.iter().enumerate() {
+                    let kind = sought.found.anomaly.kind;
+                    if is_open(&short, index) && anomalies(&findings).any(|anomaly| anomaly.kind == kind) {
+                        short[index] = Some((bound, trace.schedule()));
                     }
-                    let open = (0..all.len()).any(|index| is_open(&short, index));
-                    Ok::<_, ArenaError>(if open { Continue::Yes } else { Continue::Stop })
-                })?;
+                }
+                let open = (0..all.len()).any(|index| is_open(&short, index));
+                Ok::<_, ArenaError>(if open { Continue::Yes } else { Continue::Stop })
+            })?;
             if let End::Diverged(_) = searched.end {
                 // What is known is not so.
-                territory = Territory::default();
+                search = preemption::Search::default();
             }
         }
         Ok(short)

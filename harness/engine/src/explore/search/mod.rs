@@ -17,7 +17,6 @@ mod wakeup;
 use std::time::Instant;
 
 use super::system::ThreadId;
-pub use territory::Territory;
 pub use trace::Trace;
 
 /// Whether the search is to go on after an execution.

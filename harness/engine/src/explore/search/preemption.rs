@@ -10,7 +10,7 @@
 //! nobody has seen, and for executions that are shown.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -50,7 +50,7 @@ impl Point {
     }
 
     /// The step of the choice, if it is known. The trace leads to this point.
-    fn step<'t>(&self, trace: &Trace, territory: &'t Territory) -> Option<&'t Rc<Known>> {
+    fn step<'t>(&self, trace: &Trace, territory: &'t Territory) -> Option<&'t Arc<Known>> {
         territory.step(self.class, trace, &self.beside, self.choice())
     }
 
@@ -196,87 +196,118 @@ impl Walk {
     }
 }
 
-/// Runs an execution of each class that has one with exactly `bound` preemptions and none with fewer, and shows
-/// it to the observer; it may show some of those with fewer again, which are the business of smaller bounds.
-///
-/// # Errors
-/// What the system or the observer says.
-pub fn search<S: System>(
-    system: &mut S,
+/// A search with one bound after the other, which can be left when a limit is reached and taken up again: also with another
+/// system, if that does the same.
+#[derive(Default)]
+pub struct Search {
+    /// What it was left with, or is going to try next.
     bound: u32,
-    territory: &mut Territory,
-    limits: Limits,
-    mut observe: impl FnMut(&mut S, &Trace) -> Result<Continue, S::Error>,
-) -> Result<Searched, S::Error> {
-    let mut searched = Searched { executions: 0, redundant: 0, infeasible: 0, end: End::Exhausted };
-    match go(system, bound, territory, limits, &mut searched, &mut observe) {
-        Ok(()) => Ok(searched),
-        Err(Stray::Diverged(divergence)) => Ok(Searched { end: End::Diverged(divergence), ..searched }),
-        Err(Stray::Failed(error)) => Err(error),
-    }
+    points: Vec<Point>,
+    seen: Seen,
+    walk: Walk,
+    /// Executions with this bound, and those that were broken off.
+    executions: u64,
+    redundant: u64,
+    territory: Territory,
 }
 
-fn go<S: System>(
-    system: &mut S,
-    bound: u32,
-    territory: &mut Territory,
-    limits: Limits,
-    searched: &mut Searched,
-    observe: &mut impl FnMut(&mut S, &Trace) -> Result<Continue, S::Error>,
-) -> Result<(), Stray<S::Error>> {
-    let mut points: Vec<Point> = Vec::new();
-    let mut seen = Seen::default();
-    let mut walk = Walk::default();
-    loop {
-        // Whether nobody has come to where it is.
-        let is_new = loop {
-            if walk.trace.len() == points.len() {
-                let class = class_of(&points, &walk.trace);
-                let nobody = Beside::default();
-                let before = points.last().map_or(&nobody, |point| &point.beside);
-                let view = walk.look(system, class, before, territory)?;
-                let is_end = view.enabled.is_empty();
-                let mut point = point(class, view, &walk.trace, points.last());
-                let is_new = !seen.covers(point.class, point.favourite(), point.spent);
-                if is_new {
-                    seen.insert(&point);
-                }
-                if is_end || !is_new {
-                    break is_new;
-                }
-                if !point.settle(bound, &walk.trace, &seen, territory) {
-                    break false;
-                }
-                points.push(point);
-            }
-            walk.take(system, &points[walk.trace.len()], territory)?;
+impl Search {
+    /// Runs an execution of each class that has one with exactly `bound` preemptions and none with fewer, and shows
+    /// it to the observer; it may show some of those with fewer again, which are the business of smaller bounds. What
+    /// was shown before the search was left is not shown again. Limits are on everything with this bound.
+    ///
+    /// # Errors
+    /// What the system or the observer says. The search cannot be taken up after it.
+    pub fn go_on<S: System>(
+        &mut self,
+        system: &mut S,
+        bound: u32,
+        limits: Limits,
+        mut observe: impl FnMut(&mut S, &Trace) -> Result<Continue, S::Error>,
+    ) -> Result<Searched, S::Error> {
+        let searched = |executions, redundant, end| Searched { executions, redundant, infeasible: 0, end };
+        if bound < self.bound {
+            return Ok(searched(0, 0, End::Exhausted));
+        }
+        if bound > self.bound {
+            self.begin(bound);
+        }
+        // Another system may have been used before.
+        self.walk.is_there = false;
+        let end = match self.go(system, limits, &mut observe) {
+            Ok(end) => end,
+            Err(Stray::Diverged(divergence)) => End::Diverged(divergence),
+            Err(Stray::Failed(error)) => return Err(error),
         };
-        let spent = points.last().map_or(0, |point| point.cost(point.taken));
-        if is_new && spent == bound {
-            walk.go_there(system)?;
-            searched.executions += 1;
-            if observe(system, &walk.trace)? == Continue::Stop {
-                searched.end = End::Stopped;
-                return Ok(());
+        let searched = searched(self.executions, self.redundant, end);
+        if searched.end == End::Exhausted {
+            self.begin(bound + 1);
+        }
+        Ok(searched)
+    }
+
+    /// Begins with a bound. What is known of the system is kept.
+    fn begin(&mut self, bound: u32) {
+        let territory = std::mem::take(&mut self.territory);
+        *self = Self { bound, territory, ..Self::default() };
+    }
+
+    fn go<S: System>(
+        &mut self,
+        system: &mut S,
+        limits: Limits,
+        observe: &mut impl FnMut(&mut S, &Trace) -> Result<Continue, S::Error>,
+    ) -> Result<End, Stray<S::Error>> {
+        let Self { bound, points, seen, walk, executions, redundant, territory } = self;
+        loop {
+            // Whether nobody has come to where it is.
+            let is_new = loop {
+                if walk.trace.len() == points.len() {
+                    let class = class_of(points, &walk.trace);
+                    let nobody = Beside::default();
+                    let before = points.last().map_or(&nobody, |point| &point.beside);
+                    let view = walk.look(system, class, before, territory)?;
+                    let is_end = view.enabled.is_empty();
+                    let mut point = point(class, view, &walk.trace, points.last());
+                    let is_new = !seen.covers(point.class, point.favourite(), point.spent);
+                    if is_new {
+                        seen.insert(&point);
+                    }
+                    if is_end || !is_new {
+                        break is_new;
+                    }
+                    if !point.settle(*bound, &walk.trace, seen, territory) {
+                        break false;
+                    }
+                    points.push(point);
+                }
+                walk.take(system, &points[walk.trace.len()], territory)?;
+            };
+            let spent = points.last().map_or(0, |point| point.cost(point.taken));
+            if is_new && spent == *bound {
+                walk.go_there(system)?;
+                *executions += 1;
+                if observe(system, &walk.trace)? == Continue::Stop {
+                    return Ok(End::Stopped);
+                }
+            } else if walk.is_there {
+                *redundant += 1;
             }
-        } else if walk.is_there {
-            searched.redundant += 1;
-        }
-        walk.is_there = false;
-        while let Some(mut point) = points.pop() {
-            walk.trace.truncate(points.len());
-            point.taken += 1;
-            if point.settle(bound, &walk.trace, &seen, territory) {
-                points.push(point);
-                break;
+            walk.is_there = false;
+            while let Some(mut point) = points.pop() {
+                walk.trace.truncate(points.len());
+                point.taken += 1;
+                if point.settle(*bound, &walk.trace, seen, territory) {
+                    points.push(point);
+                    break;
+                }
             }
-        }
-        if points.is_empty() {
-            return Ok(());
-        }
-        if let Some(end) = limits.reached(searched.executions + searched.redundant) {
-            searched.end = end;
-            return Ok(());
+            if points.is_empty() {
+                return Ok(End::Exhausted);
+            }
+            if let Some(end) = limits.reached(*executions + *redundant) {
+                return Ok(end);
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 //! same past is going to be the same, whatever else has happened meanwhile (`Foresight`).
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -22,7 +22,7 @@ const FORESEEN_MAX: usize = 200_000;
 #[derive(Clone, Debug)]
 pub(super) struct View {
     /// Who can go on, in ascending order.
-    pub enabled: Rc<[ThreadId]>,
+    pub enabled: Arc<[ThreadId]>,
     pub beside: Beside,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct View {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Beside {
     /// Who is asleep, or will be.
-    sleepers: SmallVec<[Rc<Sleeper>; 2]>,
+    sleepers: SmallVec<[Arc<Sleeper>; 2]>,
     suspended: Threads,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Known {
 
 /// States, by the class of the prefixes that lead there, and steps.
 #[derive(Default)]
-pub struct Territory {
+pub(super) struct Territory {
     states: HashMap<u64, State>,
     foresight: Foresight,
 }
@@ -59,17 +59,17 @@ pub struct Territory {
 struct State {
     view: View,
     /// What came of it when somebody went on.
-    steps: SmallVec<[Rc<Known>; 2]>,
+    steps: SmallVec<[Arc<Known>; 2]>,
 }
 
 impl Territory {
     /// The state after prefixes of this class, if somebody was there.
-    pub(super) fn view(&self, class: u64) -> Option<&View> {
+    pub fn view(&self, class: u64) -> Option<&View> {
         self.states.get(&class).map(|state| &state.view)
     }
 
     /// Takes note of a state. Those who sleep on as they did in the state before are kept once.
-    pub(super) fn see(
+    pub fn see(
         &mut self,
         class: u64,
         enabled: &[ThreadId],
@@ -79,7 +79,7 @@ impl Territory {
     ) -> View {
         let kept = |sleeper: Sleeper| {
             let known = before.sleepers.iter().find(|known| ***known == sleeper);
-            known.map_or_else(|| Rc::new(sleeper), Rc::clone)
+            known.map_or_else(|| Arc::new(sleeper), Arc::clone)
         };
         let sleepers = sleepers.into_iter().map(kept).collect();
         let view = View { enabled: enabled.into(), beside: Beside { sleepers, suspended } };
@@ -90,27 +90,21 @@ impl Territory {
     }
 
     /// The next step of a thread after this prefix, of this class, if it is known.
-    pub(super) fn step(
-        &self,
-        class: u64,
-        trace: &Trace,
-        beside: &Beside,
-        thread: ThreadId,
-    ) -> Option<&Rc<Known>> {
-        let of_thread = |known: &&Rc<Known>| known.step.thread == thread;
+    pub fn step(&self, class: u64, trace: &Trace, beside: &Beside, thread: ThreadId) -> Option<&Arc<Known>> {
+        let of_thread = |known: &&Arc<Known>| known.step.thread == thread;
         let seen = self.states.get(&class).and_then(|state| state.steps.iter().find(of_thread));
         seen.or_else(|| self.foresight.step(trace, beside, thread))
     }
 
     /// Takes note of the last step of a trace, which was taken in a state of this class, beside these.
-    pub(super) fn learn(&mut self, class: u64, trace: &Trace, beside: &Beside) {
+    pub fn learn(&mut self, class: u64, trace: &Trace, beside: &Beside) {
         let Some(last) = trace.len().checked_sub(1) else { return };
         let step = &trace.events()[last].step;
         let foreseen = self.foresight.learn(trace, last, beside);
         if let Some(state) = self.states.get_mut(&class)
             && state.steps.iter().all(|known| known.step.thread != step.thread)
         {
-            let seen = || Rc::new(Known { step: step.clone(), digest: trace.digest(last) });
+            let seen = || Arc::new(Known { step: step.clone(), digest: trace.digest(last) });
             state.steps.push(foreseen.unwrap_or_else(seen));
         }
     }
@@ -125,7 +119,7 @@ struct Foresight {
 }
 
 struct Foreseen {
-    known: Rc<Known>,
+    known: Arc<Known>,
     /// Whom it woke, and who was suspended.
     wakes: Wakes,
     suspended: Threads,
@@ -139,7 +133,7 @@ type Wakes = SmallVec<[Access; 2]>;
 impl Foresight {
     /// Takes note of the last step of a trace. What a step does that gives way, or that is taken because others cannot
     /// go on, depends on more than what it touches; so does the end of a pause.
-    fn learn(&mut self, trace: &Trace, last: usize, beside: &Beside) -> Option<Rc<Known>> {
+    fn learn(&mut self, trace: &Trace, last: usize, beside: &Beside) -> Option<Arc<Known>> {
         let step = &trace.events()[last].step;
         let Step { thread, footprint, yields, follows, .. } = step;
         let kills = || footprint.iter().any(|access| access.object.kind == ObjectKind::Liveness);
@@ -159,17 +153,17 @@ impl Foresight {
                 && (&seen.wakes, &seen.suspended) == (&wakes, suspended)
         };
         if let Some(same) = all.iter().find(is_same) {
-            return Some(Rc::clone(&same.known));
+            return Some(Arc::clone(&same.known));
         }
-        let known = Rc::new(Known { step: step.clone(), digest });
-        all.push(Foreseen { known: Rc::clone(&known), wakes, suspended: suspended.clone(), past });
+        let known = Arc::new(Known { step: step.clone(), digest });
+        all.push(Foreseen { known: Arc::clone(&known), wakes, suspended: suspended.clone(), past });
         self.count += 1;
         Some(known)
     }
 
     /// The next step of a thread, if it is known. Those who are asleep are no part of the past of whoever changes
     /// something, and may be woken by it.
-    fn step(&self, trace: &Trace, beside: &Beside, thread: ThreadId) -> Option<&Rc<Known>> {
+    fn step(&self, trace: &Trace, beside: &Beside, thread: ThreadId) -> Option<&Arc<Known>> {
         let before = trace.last_of(thread).map_or(0, |last| trace.digest(last));
         let fits = |seen: &&Foreseen| {
             let footprint = &seen.known.step.footprint;

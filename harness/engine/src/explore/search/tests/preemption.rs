@@ -5,14 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::super::super::system::System;
-use super::super::{Continue, End, Limits, Territory, Trace, brute, preemption, schedule};
+use super::super::{Continue, End, Limits, Trace, brute, preemption, schedule};
 use super::random::{everything, locking, mortals, napping, programs, resting};
 use super::toy::{Op, Outcome, Program, Toy};
 
-fn searched(programs: &[Program], bound: u32, territory: &mut Territory) -> (u64, BTreeMap<u64, Outcome>) {
+/// What a search shows with a bound, and after how many executions.
+fn searched(
+    programs: &[Program],
+    bound: u32,
+    search: &mut preemption::Search,
+) -> (u64, BTreeMap<u64, Outcome>) {
     let mut classes = BTreeMap::new();
     let mut toy = Toy::new(programs.to_vec());
-    let Ok(searched) = preemption::search(&mut toy, bound, territory, Limits::NONE, |toy, trace| {
+    let Ok(searched) = search.go_on(&mut toy, bound, Limits::NONE, |toy, trace| {
         classes.insert(trace.class(), toy.outcome());
         Ok(Continue::Yes)
     });
@@ -51,9 +56,9 @@ fn by_force(programs: &[Program]) -> BTreeMap<u64, (u32, Outcome)> {
 /// Every bound shows the classes that take as many preemptions, and none that takes more.
 fn compare(programs: &[Program]) -> Result<(), TestCaseError> {
     let all = by_force(programs);
-    let (mut shown, mut territory) = (BTreeSet::new(), Territory::default());
+    let (mut shown, mut search) = (BTreeSet::new(), preemption::Search::default());
     for bound in 0..15 {
-        let (executions, classes) = searched(programs, bound, &mut territory);
+        let (executions, classes) = searched(programs, bound, &mut search);
         prop_assert!(executions as usize <= all.len(), "{executions} of {} classes", all.len());
         for (class, outcome) in classes {
             prop_assert!(all.get(&class).is_some_and(|(least, known)| *least <= bound && *known == outcome));
@@ -66,10 +71,36 @@ fn compare(programs: &[Program]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Everything that is shown with each bound, in its order; left after every few executions and taken up again with
+/// another system.
+fn shown_in_parts(programs: &[Program], executions: u64) -> Vec<(u32, u64)> {
+    let (mut shown, mut search) = (Vec::new(), preemption::Search::default());
+    for bound in 0..4 {
+        let mut most = executions;
+        loop {
+            let limits = Limits { executions: most, ..Limits::NONE };
+            let mut toy = Toy::new(programs.to_vec());
+            let Ok(searched) = search.go_on(&mut toy, bound, limits, |_, trace| {
+                shown.push((bound, trace.class()));
+                Ok(Continue::Yes)
+            });
+            most = most.saturating_add(executions);
+            if searched.end == End::Exhausted {
+                break;
+            }
+        }
+        // What is done is not done again.
+        let mut toy = Toy::new(programs.to_vec());
+        let Ok(again) = search.go_on(&mut toy, bound, Limits::NONE, |_, _| panic!("it was exhausted"));
+        assert_eq!((again.executions, again.end), (0, End::Exhausted));
+    }
+    shown
+}
+
 #[test]
 fn classes_are_counted_by_their_preemptions() {
     let programs = [vec![Op::Store(0); 2], vec![Op::Store(0); 2]];
-    let count = |bound| searched(&programs, bound, &mut Territory::default()).0;
+    let count = |bound| searched(&programs, bound, &mut preemption::Search::default()).0;
     // aabb bbaa | abba baab | abab baba: none, one, two.
     assert_eq!([count(0), count(1), count(2), count(3)], [2, 2, 2, 0]);
 }
@@ -87,13 +118,9 @@ fn what_follows_equal_states_is_run_once() {
         count
     };
     let runs = |bound| {
-        let Ok(searched) = preemption::search(
-            &mut Toy::new(programs.clone()),
-            bound,
-            &mut Territory::default(),
-            Limits::NONE,
-            |_, _| Ok(Continue::Yes),
-        );
+        let mut search = preemption::Search::default();
+        let mut toy = Toy::new(programs.clone());
+        let Ok(searched) = search.go_on(&mut toy, bound, Limits::NONE, |_, _| Ok(Continue::Yes));
         searched.executions + searched.redundant
     };
     assert_eq!([schedules(0), schedules(1), schedules(2)], [6, 42, 192]);
@@ -101,6 +128,14 @@ fn what_follows_equal_states_is_run_once() {
 }
 
 proptest! {
+    #[test]
+    fn a_search_that_is_left_and_taken_up_again_shows_the_same(
+        programs in mortals(everything()),
+        executions in 1_u64..4,
+    ) {
+        prop_assert_eq!(shown_in_parts(&programs, executions), shown_in_parts(&programs, u64::MAX));
+    }
+
     #[test]
     fn every_bound_shows_the_classes_that_take_so_many_preemptions(programs in programs(locking())) {
         compare(&programs)?;
