@@ -253,7 +253,7 @@ impl<'a> Workshop<'a> {
             let weight = |open: &Open<'_>| self.weight(open, left == passes, effort);
             // What comes last has also what those before it did not need. What takes long needs it most; but what has come
             // nowhere so far makes little of it before it is searched within bounds.
-            let is_bare = |open: &Open<'_>| effort != Effort::Bounded && open.is_bare();
+            let is_bare = |open: &Open<'_>| effort == Effort::First && open.is_bare();
             open.sort_by_cached_key(|open| (weight(open), !is_bare(open), open.pace()));
             let weights: u32 = open.iter().map(weight).sum();
             // What is left alone in this pass has its part later.

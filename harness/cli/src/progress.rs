@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tearproof_engine::process::Undisturbed;
 
 /// A bar that shows how much of the work is done, and what is under way.
 pub struct Progress {
@@ -22,7 +23,11 @@ impl Progress {
         let style = ProgressStyle::with_template("{elapsed:>4} {bar:24} {pos:>3}/{len} {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style);
-        bar.enable_steady_tick(Duration::from_millis(250));
+        if !bar.is_hidden() {
+            // That is a thread.
+            let _undisturbed = Undisturbed::begin();
+            bar.enable_steady_tick(Duration::from_millis(250));
+        }
         Self { bar }
     }
 

@@ -143,11 +143,11 @@ impl Exploration {
         !self.enough && self.courses.iter().any(|course| !course.settled && course.operations <= most)
     }
 
-    /// How long an execution took, on average; nothing as long as there was none.
+    /// How long an execution took, on average; as long as there was none, how long there was none.
     pub fn pace(&self) -> Duration {
         let executions: u64 = self.courses.iter().map(|course| course.executions).sum();
         let executions = u32::try_from(executions).unwrap_or(u32::MAX);
-        self.spent.checked_div(executions).unwrap_or_default()
+        self.spent / executions.max(1)
     }
 
     /// Explores for so long.
@@ -277,6 +277,8 @@ impl Course {
             }
         }
         self.settled = true;
+        // What was seen is of no use any more.
+        self.round = self.round.afresh();
         if self.reach.is_over() || is_enough(ledger, surroundings) {
             return;
         }

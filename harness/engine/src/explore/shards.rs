@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::thread::{CpuSet, UnshareFlags};
 
-use super::watchdog::Undisturbed;
+use crate::process::Undisturbed;
 
 /// A thread that explores plans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

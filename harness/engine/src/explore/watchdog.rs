@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 
+use crate::process::Undisturbed;
+
 /// A wait that is longer is interrupted.
 const PERIOD: Duration = Duration::from_millis(50);
 /// Nothing else uses this signal here, and its default is to be ignored.
@@ -77,29 +79,6 @@ impl Watchdog {
         let done = wait();
         self.watched.waits.fetch_add(1, Ordering::Relaxed);
         done
-    }
-}
-
-/// While it lives, the thread that made it is not woken when a child ends. Where no thread is, the kernel notes that
-/// one has ended and goes on; a thread that is woken costs as much as a call at the gate.
-#[derive(Debug)]
-pub(super) struct Undisturbed {
-    before: SigSet,
-}
-
-impl Undisturbed {
-    pub fn begin() -> Self {
-        let mut before = SigSet::empty();
-        let child = SigSet::from(Signal::SIGCHLD);
-        // It cannot fail with these arguments.
-        let _ = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&child), Some(&mut before));
-        Self { before }
-    }
-}
-
-impl Drop for Undisturbed {
-    fn drop(&mut self) {
-        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
     }
 }
 

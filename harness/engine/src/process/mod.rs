@@ -6,6 +6,7 @@ mod interrupt;
 mod nest;
 pub(crate) mod quiet;
 mod subreaper;
+mod undisturbed;
 
 use std::ffi::OsString;
 use std::io;
@@ -16,6 +17,7 @@ pub use clean::{StateRoot, janitor_main};
 pub use interrupt::{Interrupt, die_with_parent};
 pub use nest::{Nest, approach_nest, enter_nest, nest_main, nestling_main};
 pub use subreaper::Subreaper;
+pub use undisturbed::Undisturbed;
 
 /// The program that plays every hidden role, and the arguments that come before the role's name.
 #[derive(Clone, Debug)]

@@ -5,13 +5,13 @@
 //!
 //! Each object that is loaded (the program, the C library) brings three mappings that nobody writes to and that
 //! differ in whether they can be executed, and as many pages as the dynamic linker has written addresses to before it
-//! made them unwritable. Three mappings become one if all of it can be executed. What the linker has written is put
-//! into a file in memory: pages of files are not copied but found again when they are needed ([`economize`]). And
-//! the program's code can be in pages so large that a copy has all of it with one or two ([`enlarge`]), which takes
-//! as long as a few forks.
+//! made them unwritable. Mappings become one if all of it can be executed, and they follow one another in the file as
+//! they do in memory. What the linker has written is put into a file in memory: pages of files are not copied but
+//! found again when they are needed ([`economize`]). And the program's code can be in pages so large that a copy has
+//! most of it with one or two ([`enlarge`]), which takes as long as a few forks.
 //!
-//! What is mapped stays at its place and says the same. Where the kernel refuses, things stay as they were: all of it is
-//! a matter of time alone.
+//! What is mapped stays at its place and says the same. Where the kernel does not allow it, things stay as they were: all
+//! of it is a matter of time alone. Where it has no memory left, this process may end here.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -33,6 +33,8 @@ const CODE: MprotectFlags = MprotectFlags::READ.union(MprotectFlags::EXEC);
 struct Loaded {
     /// What can only be read or executed; those that meet are one.
     unwritable: Vec<Range>,
+    /// From the first to the last of what can be executed from the beginning.
+    code: Option<Range>,
     /// What the dynamic linker has made unwritable once it had written to it.
     relocated: Option<Range>,
 }
@@ -55,13 +57,13 @@ pub(super) fn enlarge() {
     let size = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size");
     let Some(size) = size.ok().and_then(|size| size.trim().parse::<usize>().ok()) else { return };
     // The program comes first.
-    for &(begin, end) in loaded().iter().take(1).flat_map(|program| &program.unwritable) {
-        let mut place = begin.next_multiple_of(size);
-        while place + size <= end {
-            if put_into_large_page(place, size).is_err() {
-                return;
-            }
-            place += size;
+    let Some(Loaded { unwritable, code: Some(code), .. }) = loaded().into_iter().next() else { return };
+    for (begin, end) in unwritable {
+        // Whole ones, each of which has code in it.
+        let begin = begin.max(code.0 & !(size - 1)).next_multiple_of(size);
+        let end = end.min(code.1.next_multiple_of(size)) & !(size - 1);
+        if begin < end {
+            let _ = put_into_large_pages((begin, end), size);
         }
     }
 }
@@ -87,11 +89,14 @@ unsafe extern "C" fn note(
     let base = info.dlpi_addr as usize;
     let mut object = Loaded::default();
     for header in headers {
-        let begin = base + header.p_vaddr as usize;
-        let end = begin + header.p_memsz as usize;
+        let begin = base.wrapping_add(header.p_vaddr as usize);
+        let end = begin.wrapping_add(header.p_memsz as usize);
         let begin = begin & !(page - 1);
         if header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0 {
-            let end = end.next_multiple_of(page);
+            let Some(end) = end.checked_next_multiple_of(page) else { continue };
+            if header.p_flags & libc::PF_X != 0 {
+                object.code = Some((object.code.map_or(begin, |(first, _)| first.min(begin)), end));
+            }
             match object.unwritable.last_mut() {
                 Some(last) if last.1 == begin => last.1 = end,
                 _ => object.unwritable.push((begin, end)),
@@ -128,28 +133,29 @@ impl Drop for Room {
     }
 }
 
-/// Replaces the code at a place by a large page with a copy of it. The place is a multiple of the size.
-fn put_into_large_page(place: usize, size: usize) -> io::Result<()> {
+/// Replaces the code in a range by large pages with a copy of it. Both ends are multiples of their size.
+fn put_into_large_pages((place, end): Range, size: usize) -> io::Result<()> {
+    let length = end - place;
     let rights = ProtFlags::READ | ProtFlags::WRITE;
-    // SAFETY: new memory, at a place of the kernel's choice; twice as much has one such page in it.
-    let begin =
-        unsafe { mmap_anonymous(std::ptr::null_mut(), 2 * size, rights, MapFlags::PRIVATE) }? as usize;
-    let page = begin.next_multiple_of(size);
-    let (room, _before) = (Room((page, page + size)), Room((begin, page)));
-    let _after = Room((page + size, begin + 2 * size));
+    // SAFETY: new memory, at a place of the kernel's choice.
+    let begin = unsafe { mmap_anonymous(std::ptr::null_mut(), length + size, rights, MapFlags::PRIVATE) }?;
+    let begin = begin as usize;
+    let copy = begin.next_multiple_of(size);
+    let (room, _before) = (Room((copy, copy + length)), Room((begin, copy)));
+    let _after = Room((copy + length, begin + length + size));
     let large_ones = of_large_pages()?;
-    // SAFETY: the page was mapped above, and what is copied is mapped, can be read and is not written to.
+    // SAFETY: the room was mapped above, and what is copied is mapped, can be read and is not written to.
     unsafe {
-        madvise(page as *mut _, size, Advice::LinuxHugepage)?;
-        std::ptr::copy_nonoverlapping(place as *const u8, page as *mut u8, size);
-        mprotect(page as *mut _, size, CODE)?;
+        madvise(copy as *mut _, length, Advice::LinuxHugepage)?;
+        std::ptr::copy_nonoverlapping(place as *const u8, copy as *mut u8, length);
+        mprotect(copy as *mut _, length, CODE)?;
     }
-    if of_large_pages()? < large_ones + size {
+    if of_large_pages()? < large_ones + length {
         // Many small ones that are no file's would be worse than what there is.
         return Err(io::ErrorKind::OutOfMemory.into());
     }
     // SAFETY: as in `put_into_file`. What was there is unmapped, and its room is no more.
-    unsafe { mremap_fixed(page as *mut _, size, size, MremapFlags::MAYMOVE, place as *mut _) }?;
+    unsafe { mremap_fixed(copy as *mut _, length, length, MremapFlags::MAYMOVE, place as *mut _) }?;
     let _moved = ManuallyDrop::new(room);
     Ok(())
 }
@@ -180,17 +186,25 @@ mod tests {
         };
         let objects = loaded();
         for object in &objects {
-            for &(begin, end) in object.unwritable.iter().chain(&object.relocated) {
+            for &(begin, end) in &object.unwritable {
                 for address in [begin, end - 1] {
                     let rights = rights_at(address).expect("mapped");
                     assert!(rights.starts_with('r') && !rights.contains('w'), "{address:x}: {rights}");
                 }
+            }
+            if let Some((begin, end)) = object.relocated {
+                // Not every C library makes it unwritable.
+                assert!(
+                    [begin, end - 1].iter().all(|&address| rights_at(address).is_some()),
+                    "{begin:x} {end:x}"
+                );
             }
         }
         // This program was relocated, and this function is part of what nobody writes to.
         let program = objects.first().expect("the program comes first");
         let here = what_nobody_writes_to_is_found_as_the_kernel_tells_it as fn() as usize;
         assert!(program.unwritable.iter().any(|&(begin, end)| (begin..end).contains(&here)), "{program:x?}");
+        assert!(program.code.is_some_and(|(begin, end)| (begin..end).contains(&here)), "{program:x?}");
         assert!(program.relocated.is_some(), "{program:x?}");
     }
 }

@@ -19,7 +19,7 @@ use super::territory::{Beside, Known, Territory, View};
 use super::trace::Trace;
 use super::{Continue, Divergence, End, Limits, Searched};
 
-/// States that are remembered at most: 100 MB. Of more, what follows is run again.
+/// States that are remembered at most: 170 MB. Of more, what follows is run again.
 const SEEN_MAX: usize = 2_000_000;
 
 /// One point: who could go, the one that costs nothing first; which one is taken; what was spent
@@ -196,11 +196,16 @@ impl Walk {
     }
 }
 
+/// Of a search that is left for a while more states are not kept: 10 MB. The bound is begun anew then.
+const SEEN_KEPT_MAX: usize = 200_000;
+
 /// A search with one bound after the other, which can be left when a limit is reached and taken up again: also with another
 /// system, if that does the same.
 #[derive(Default)]
 pub struct Search {
-    /// What it was left with, or is going to try next.
+    /// The bounds from this one on were exhausted,
+    first: u32,
+    /// but for this one, which it was left with, or is going to try next.
     bound: u32,
     points: Vec<Point>,
     seen: Seen,
@@ -214,10 +219,11 @@ pub struct Search {
 impl Search {
     /// Runs an execution of each class that has one with exactly `bound` preemptions and none with fewer, and shows
     /// it to the observer; it may show some of those with fewer again, which are the business of smaller bounds. What
-    /// was shown before the search was left is not shown again. Limits are on everything with this bound.
+    /// was shown before the search was left is not shown again, unless it was left with too much. Limits are on everything with
+    /// this bound.
     ///
     /// # Errors
-    /// What the system or the observer says. The search cannot be taken up after it.
+    /// What the system or the observer says. What was seen is forgotten then.
     pub fn go_on<S: System>(
         &mut self,
         system: &mut S,
@@ -226,22 +232,38 @@ impl Search {
         mut observe: impl FnMut(&mut S, &Trace) -> Result<Continue, S::Error>,
     ) -> Result<Searched, S::Error> {
         let searched = |executions, redundant, end| Searched { executions, redundant, infeasible: 0, end };
-        if bound < self.bound {
+        if (self.first..self.bound).contains(&bound) {
             return Ok(searched(0, 0, End::Exhausted));
         }
-        if bound > self.bound {
+        if bound != self.bound {
+            self.first = bound;
             self.begin(bound);
         }
         // Another system may have been used before.
         self.walk.is_there = false;
         let end = match self.go(system, limits, &mut observe) {
             Ok(end) => end,
-            Err(Stray::Diverged(divergence)) => End::Diverged(divergence),
-            Err(Stray::Failed(error)) => return Err(error),
+            Err(stray) => {
+                let (executions, redundant) = (self.executions, self.redundant);
+                *self = Self::default();
+                return match stray {
+                    Stray::Diverged(divergence) => {
+                        Ok(searched(executions, redundant, End::Diverged(divergence)))
+                    }
+                    Stray::Failed(error) => Err(error),
+                };
+            }
         };
         let searched = searched(self.executions, self.redundant, end);
         if searched.end == End::Exhausted {
             self.begin(bound + 1);
+        } else {
+            // Nobody knows for how long it is left, and how many others are. Without what is known of the system it takes
+            // longer, and shows the same.
+            self.territory = Territory::default();
+            if self.seen.0.len() > SEEN_KEPT_MAX {
+                self.begin(bound);
+            }
         }
         Ok(searched)
     }
@@ -249,7 +271,7 @@ impl Search {
     /// Begins with a bound. What is known of the system is kept.
     fn begin(&mut self, bound: u32) {
         let territory = std::mem::take(&mut self.territory);
-        *self = Self { bound, territory, ..Self::default() };
+        *self = Self { first: self.first, bound, territory, ..Self::default() };
     }
 
     fn go<S: System>(
@@ -258,7 +280,7 @@ impl Search {
         limits: Limits,
         observe: &mut impl FnMut(&mut S, &Trace) -> Result<Continue, S::Error>,
     ) -> Result<End, Stray<S::Error>> {
-        let Self { bound, points, seen, walk, executions, redundant, territory } = self;
+        let Self { bound, points, seen, walk, executions, redundant, territory, .. } = self;
         loop {
             // Whether nobody has come to where it is.
             let is_new = loop {

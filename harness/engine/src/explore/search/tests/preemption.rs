@@ -97,6 +97,42 @@ fn shown_in_parts(programs: &[Program], executions: u64) -> Vec<(u32, u64)> {
     shown
 }
 
+/// The same, left by an observer who has seen enough each time that something is shown.
+fn shown_one_by_one(programs: &[Program]) -> Vec<(u32, u64)> {
+    let (mut shown, mut search) = (Vec::new(), preemption::Search::default());
+    for bound in 0..4 {
+        loop {
+            let mut toy = Toy::new(programs.to_vec());
+            let Ok(searched) = search.go_on(&mut toy, bound, Limits::NONE, |_, trace| {
+                shown.push((bound, trace.class()));
+                Ok(Continue::Stop)
+            });
+            match searched.end {
+                End::Exhausted => break,
+                end => assert_eq!(end, End::Stopped),
+            }
+        }
+    }
+    shown
+}
+
+#[test]
+fn a_bound_that_was_passed_over_was_not_exhausted() {
+    let programs = [vec![Op::Store(0); 2], vec![Op::Store(0); 2]];
+    let mut search = preemption::Search::default();
+    // aabb bbaa | abba baab | abab baba.
+    assert_eq!(searched(&programs, 2, &mut search).0, 2);
+    assert_eq!(searched(&programs, 1, &mut search).0, 2);
+    assert_eq!(searched(&programs, 0, &mut search).0, 2);
+    // Nor is one that was left.
+    let limits = Limits { executions: 1, ..Limits::NONE };
+    let mut toy = Toy::new(programs.to_vec());
+    let Ok(left) = search.go_on(&mut toy, 1, limits, |_, _| Ok(Continue::Yes));
+    assert_eq!((left.executions, left.end), (1, End::Executions(1)));
+    assert_eq!(searched(&programs, 2, &mut search).0, 2);
+    assert_eq!(searched(&programs, 1, &mut search).0, 2);
+}
+
 #[test]
 fn classes_are_counted_by_their_preemptions() {
     let programs = [vec![Op::Store(0); 2], vec![Op::Store(0); 2]];
@@ -133,7 +169,9 @@ proptest! {
         programs in mortals(everything()),
         executions in 1_u64..4,
     ) {
-        prop_assert_eq!(shown_in_parts(&programs, executions), shown_in_parts(&programs, u64::MAX));
+        let whole = shown_in_parts(&programs, u64::MAX);
+        prop_assert_eq!(&shown_in_parts(&programs, executions), &whole);
+        prop_assert_eq!(shown_one_by_one(&programs), whole);
     }
 
     #[test]
