@@ -207,4 +207,53 @@ mod tests {
         assert!(program.code.is_some_and(|(begin, end)| (begin..end).contains(&here)), "{program:x?}");
         assert!(program.relocated.is_some(), "{program:x?}");
     }
+
+    #[test]
+    fn what_is_mapped_says_the_same_in_fewer_mappings() {
+        let own = std::env::current_exe().expect("this program");
+        let role = "worker::thrift::tests::becomes_cheap";
+        let mut command = std::process::Command::new(own);
+        let output = command.args(["--exact", role, "--ignored"]).output().expect("it runs");
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && told.contains("1 passed"), "{}: {told}", output.status);
+    }
+
+    #[test]
+    #[ignore = "a role that the test above has this binary play"]
+    fn becomes_cheap() {
+        // SAFETY: nobody but the thread that waits for this one could hold a lock.
+        match unsafe { nix::unistd::fork() }.expect("a process") {
+            nix::unistd::ForkResult::Parent { child } => {
+                let status = nix::sys::wait::waitpid(child, None).expect("its end");
+                assert_eq!(status, nix::sys::wait::WaitStatus::Exited(child, 0));
+            }
+            nix::unistd::ForkResult::Child => {
+                let done = std::panic::catch_unwind(|| {
+                    let before = (said(), mappings());
+                    economize();
+                    let between = (said(), mappings());
+                    enlarge();
+                    // Also what unwinds a stack still finds its way.
+                    assert!(std::panic::catch_unwind(|| panic!("on purpose")).is_err());
+                    assert_eq!([&between.0, &said()], [&before.0; 2]);
+                    assert!(between.1 < before.1, "{} mappings, {} before", between.1, before.1);
+                });
+                // SAFETY: takes a plain number. Nothing of the parent's is to be done twice.
+                unsafe { libc::_exit(i32::from(done.is_err())) }
+            }
+        }
+    }
+
+    /// Everything that nobody writes to.
+    fn said() -> Vec<Vec<u8>> {
+        let ranges =
+            loaded().into_iter().flat_map(|object| object.unwritable.into_iter().chain(object.relocated));
+        // SAFETY: it is mapped, and can be read.
+        let bytes = |(begin, end)| unsafe { std::slice::from_raw_parts(begin as *const u8, end - begin) };
+        ranges.map(|range| bytes(range).to_vec()).collect()
+    }
+
+    fn mappings() -> usize {
+        std::fs::read_to_string("/proc/self/maps").expect("what this process has mapped").lines().count()
+    }
 }
