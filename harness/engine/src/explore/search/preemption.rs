@@ -21,6 +21,8 @@ use super::{Continue, Divergence, End, Limits, Searched};
 
 /// States that are remembered at most: 170 MB. Of more, what follows is run again.
 const SEEN_MAX: usize = 2_000_000;
+/// Of a search that is left for a while more states are not kept: 10 MB. The bound is begun anew then.
+const SEEN_KEPT_MAX: usize = 200_000;
 
 /// One point: who could go, the one that costs nothing first; which one is taken; what was spent
 /// before.
@@ -196,16 +198,13 @@ impl Walk {
     }
 }
 
-/// Of a search that is left for a while more states are not kept: 10 MB. The bound is begun anew then.
-const SEEN_KEPT_MAX: usize = 200_000;
-
 /// A search with one bound after the other, which can be left when a limit is reached and taken up again: also with another
 /// system, if that does the same.
 #[derive(Default)]
 pub struct Search {
-    /// The bounds from this one on were exhausted,
+    /// The first of the bounds below `bound` that were exhausted, each of them.
     first: u32,
-    /// but for this one, which it was left with, or is going to try next.
+    /// That which it was left with, or is going to try next.
     bound: u32,
     points: Vec<Point>,
     seen: Seen,
